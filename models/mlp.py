@@ -1,0 +1,45 @@
+"""A multilayer perceptron: linear, ReLU and dropout, `depth` times, then a linear head."""
+
+from dataclasses import dataclass
+
+import torch.nn as nn
+from torch.nn import functional as F
+
+
+@dataclass
+class MLPConfig:
+    dropout: float = 0.0  # after every hidden layer
+    depth: int = 2  # hidden layers
+    width: int = 256  # units of a hidden layer
+    input_shape: tuple[int, ...] = (1, 28, 28)
+    n_classes: int = 10
+
+    def __post_init__(self):
+        if self.depth < 1:
+            raise ValueError(f"depth must be at least 1, but got {self.depth}")
+        if self.width < 1:
+            raise ValueError(f"width must be at least 1, but got {self.width}")
+
+
+class Block(nn.Module):
+    def __init__(self, config, fan_in):
+        super().__init__()
+        self.fc = nn.Linear(fan_in, config.width)
+        self.drop = nn.Dropout(config.dropout)
+
+    def forward(self, x):
+        return self.drop(F.relu(self.fc(x)))
+
+
+class MLP(nn.Module):
+    def __init__(self, config: MLPConfig):
+        super().__init__()
+        n_pixels = 1
+        for size in config.input_shape:
+            n_pixels *= size
+        fan_ins = [n_pixels] + [config.width] * (config.depth - 1)
+        self.blocks = nn.Sequential(*(Block(config, fan_in) for fan_in in fan_ins))
+        self.head = nn.Linear(config.width, config.n_classes)
+
+    def forward(self, x):  # (B, 1, 28, 28) -> (B, 10)
+        return self.head(self.blocks(x.flatten(1)))

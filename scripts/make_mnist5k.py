@@ -1,0 +1,41 @@
+"""Rebuild the bundled digits from the full MNIST and verify them: the first 500 training digits of each
+class, in the order of the file.
+
+    uv run python -m scripts.make_mnist5k --root data           verify
+    uv run python -m scripts.make_mnist5k --root data --write   write them anew
+"""
+
+import argparse
+import gzip
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from sweep.digits import BUNDLED, SHA256, folder_of, read_pair
+
+PER_CLASS = 500
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--root", type=Path, default=Path("data"), help="holds MNIST/raw")
+    parser.add_argument("--write", action="store_true")
+    args = parser.parse_args()
+    images, labels = read_pair(folder_of("MNIST", args.root, download=True), "MNIST", "train")
+    rows = np.concatenate([np.flatnonzero(labels == c)[:PER_CLASS] for c in range(10)])
+    for name, array in (
+        ("train-images-idx3-ubyte", images[rows]),
+        ("train-labels-idx1-ubyte", labels[rows]),
+    ):
+        header = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+        content = header + array.tobytes()
+        digest = hashlib.sha256(content).hexdigest()
+        if args.write:
+            BUNDLED.mkdir(exist_ok=True)
+            (BUNDLED / f"{name}.gz").write_bytes(gzip.compress(content, 9, mtime=0))
+        print(f"{name} {digest} {'verified' if digest == SHA256['mnist5k'][name] else 'DIFFERS'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""A data set as tensors on the device: uint8 images stay uint8 and are normalised batch by batch.
+
+A data set is a function `(config, split) -> (inputs, targets)` for the splits "train", "val" and
+"test", named by `_target_` in its YAML; inputs (N, ...) uint8 or float, targets (N,) class numbers.
+"""
+
+import hashlib
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sweep.config import BadInput
+
+
+@dataclass(frozen=True)
+class Split:
+    """Samples, indexed by a tensor of rows of any shape."""
+
+    inputs: Tensor  # (N, ...)
+    targets: Tensor  # (N,) int64
+    mean: float  # of the training inputs, on the scale of a uint8 divided by 255
+    std: float
+    dtype: torch.dtype
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.inputs[rows]
+        if x.dtype == torch.uint8:
+            x = (x.to(self.dtype) / 255 - self.mean) / self.std
+        return x.to(self.dtype), self.targets[rows]
+
+
+@dataclass(frozen=True)
+class Data:
+    train: Split
+    train_part: Split  # a fixed part of train, as large as val: what train metrics are taken on
+    val: Split
+    sha256: str  # of all training and validation samples
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return tuple(self.train.inputs.shape[1:])
+
+    @property
+    def n_classes(self) -> int:
+        return int(self.train.targets.max()) + 1
+
+
+def load(
+    config: Mapping[str, Any], device: torch.device, dtype: torch.dtype = torch.float32
+) -> Data:
+    """Read the training and validation samples; the test samples are not touched."""
+    (x, y), (x_val, y_val) = read(config, "train"), read(config, "val")
+    digest = hashlib.sha256()
+    for tensor in (x, y, x_val, y_val):
+        digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().numpy())
+    mean, std = _mean_and_std(x) if x.dtype == torch.uint8 else (0.0, 1.0)
+    part = stratified(y.numpy(), min(len(y), len(y_val)), np.random.default_rng(0))
+
+    def split(x: Tensor, y: Tensor) -> Split:
+        return Split(x.to(device), y.to(device), mean, std, dtype)
+
+    return Data(split(x, y), split(x[part], y[part]), split(x_val, y_val), digest.hexdigest())
+
+
+def read(config: Mapping[str, Any], split: str) -> tuple[Tensor, Tensor]:
+    """Call the function that the data set's `_target_` names and check what it returns."""
+    target = str(config.get("_target_"))
+    module, _, name = target.rpartition(".")
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise BadInput(f"data._target_={target}: cannot be imported: {error}") from None
+    if not callable(function) or isinstance(function, type):
+        raise BadInput(f"data._target_={target}: must be a function (config, split)")
+    x, y = function(SimpleNamespace(**config), split)
+    if len(x) != len(y) or y.dtype != torch.int64 or y.ndim != 1:
+        raise BadInput(
+            f"data._target_={target}: inputs {tuple(x.shape)} and targets {tuple(y.shape)} "
+            f"{y.dtype} of {split!r} must be of one length, targets int64 class numbers"
+        )
+    return x, y
+
+
+def stratified(labels: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Choose n rows, each class in proportion (largest remainders); returns their sorted numbers.
+
+    A larger n contains the smaller ones' rows but for the rounding of a class.
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    exact = counts * (n / len(labels))
+    quotas = np.floor(exact).astype(int)
+    quotas[np.argsort(quotas - exact, kind="stable")[: n - quotas.sum()]] += 1
+    rows = [rng.permutation(np.flatnonzero(labels == c)) for c in classes]
+    return np.sort(np.concatenate([r[:quota] for r, quota in zip(rows, quotas, strict=True)]))
+
+
+def _mean_and_std(images: Tensor) -> tuple[float, float]:
+    """Return both of images / 255, exact and without a float copy."""
+    counts = torch.bincount(images.flatten(), minlength=256).double()
+    values = torch.arange(256).double() / 255
+    mean = (counts * values).sum() / counts.sum()
+    variance = (counts * (values - mean) ** 2).sum() / counts.sum()
+    return mean.item(), variance.sqrt().item()

@@ -1,0 +1,88 @@
+"""nn.Dropout whose rate is a tensor, the noise behind its mask, and the swap that puts it into a model.
+
+vmap batches buffers but not Python floats: over plain nn.Dropout it would silently give every
+member the rate of the first. The noise is a hash of (seed, epoch, step, site, element) and not a
+generator's stream, so that no mask depends on who else is trained, and all rates of a seed share it.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class RateDropout(nn.Module):
+    """nn.Dropout with its rate in a buffer and its noise from `uniform`.
+
+    `keys` holds one int32 key for each seed of the population, new at every step; `seed` says which
+    of them is this member's.
+    """
+
+    rate: Tensor  # ()
+    seed: Tensor  # (1,) index into keys
+    keys: Tensor  # (S,)
+
+    def __init__(self, rate: float, site: int) -> None:
+        super().__init__()
+        self.site = site
+        self.calls = 0  # since the last new step: a module used twice draws twice
+        self.register_buffer("rate", torch.tensor(rate, dtype=torch.float64))
+        self.register_buffer("seed", torch.zeros(1, dtype=torch.int64))
+        self.register_buffer("keys", torch.zeros(1, dtype=torch.int32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        # keys is the same for all members, so vmap draws once for each seed and not for each member
+        noise = uniform(self.keys + 65_537 * self.site + self.calls, x.shape)
+        self.calls += 1
+        keep = 1 - self.rate
+        kept = noise.index_select(0, self.seed).squeeze(0) < keep
+        return x * (kept / keep)
+
+
+def uniform(keys: Tensor, shape: torch.Size) -> Tensor:
+    """Draw one float32 uniform in [0, 1) an element for each of S int32 keys.
+
+    Returns (S, *shape), multiples of 2^-24, the same on every device.
+    """
+    index = torch.arange(shape.numel(), dtype=torch.int32, device=keys.device)
+    key = _mix(keys).unsqueeze(1)  # hashed first: index + key itself would give overlapping streams
+    bits = _mix(_mix(index ^ key) + key)
+    return (_shift_right(bits, 8).to(torch.float32) * 2**-24).view(-1, *shape)
+
+
+def _mix(x: Tensor) -> Tensor:
+    """Hash int32 to int32, one to one.
+
+    lowbias32 of Chris Wellons' hash prospector (bias 0.17): every input bit flips every output bit
+    with a probability near a half.
+    """
+    x = (x ^ _shift_right(x, 16)) * 0x7FEB352D
+    x = (x ^ _shift_right(x, 15)) * (0x846CA68B - 2**32)
+    return x ^ _shift_right(x, 16)
+
+
+def _shift_right(x: Tensor, n: int) -> Tensor:
+    """Shift int32 as if it were unsigned, which torch's >> does not."""
+    return (x >> n) & (2 ** (32 - n) - 1)
+
+
+def swap_dropout(model: nn.Module) -> list[RateDropout]:
+    """Replace every nn.Dropout of the model by a RateDropout of the same rate, in place.
+
+    Returns the new modules in the order of the model's modules. Raises ValueError where the model
+    has no nn.Dropout, or dropout of another kind, which would keep the first member's rate.
+    """
+    sites: dict[nn.Module, RateDropout] = {}
+    for path, module in list(model.named_modules(remove_duplicate=False)):
+        if isinstance(module, nn.Dropout):
+            site = sites.setdefault(module, RateDropout(module.p, len(sites)))
+            owner, _, name = path.rpartition(".")
+            setattr(model.get_submodule(owner), name, site)
+        elif isinstance(module, nn.modules.dropout._DropoutNd):
+            raise ValueError(
+                f"{path} is nn.{type(module).__name__}, but only nn.Dropout can have a rate of its "
+                "own in each member"
+            )
+    if not sites:
+        raise ValueError(f"{type(model).__name__} has no nn.Dropout(config.dropout)")
+    return list(sites.values())

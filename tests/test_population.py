@@ -1,0 +1,151 @@
+"""The population against plain PyTorch, and against itself in other company.
+
+What is compared with is a plain loop over plain modules; only the order of the samples is shared.
+"""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from models.mlp import MLP, MLPConfig
+from sweep.config import TrainConfig
+from sweep.dropout import RateDropout
+from sweep.population import Population, Setting, order_and_keys
+
+CPU = torch.device("cpu")
+RATES = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+
+
+def setting(rate, lr=1e-3, weight_decay=0.01, width=32, model=MLP):
+    config = MLPConfig(dropout=rate, width=width)
+    return Setting(lambda: model(config), lr, weight_decay)
+
+
+def population(settings, seeds, dtype=torch.float64, **train):
+    config = TrainConfig(**{"batch_size": 100, **train})
+    return Population(settings, seeds, config, CPU, dtype)
+
+
+def curves(settings, seeds, data, epochs=3, first_epoch=0, dtype=torch.float64):
+    """Validation losses (epochs, P, S)."""
+    members = population(settings, seeds, dtype)
+    out = []
+    for epoch in range(first_epoch, first_epoch + epochs):
+        members.train_epoch(data.train, epoch)
+        out.append(members.evaluate(data.val)[0].view(len(settings), len(seeds)))
+    return torch.stack(out)
+
+
+def plain_loop(seed, data, epochs, dtype, rate=0.0, lr=1e-3, weight_decay=0.01, batch_size=100):
+    """Train one network as anybody would; return it with its validation loss after each epoch."""
+    torch.manual_seed(seed)
+    model = MLP(MLPConfig(dropout=rate, width=32)).to(dtype)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
+    losses = []
+    for epoch in range(epochs):
+        order, _ = order_and_keys(seed, epoch, len(data.train), batch_size)
+        model.train()
+        for rows in order.split(batch_size):
+            x, y = data.train[rows]
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            x, y = data.val[torch.arange(len(data.val))]
+            losses.append(F.cross_entropy(model(x), y).item())
+    return model, losses
+
+
+def test_rate_0_member_of_a_mixed_population_is_the_plain_network(digits):
+    members = population([setting(r) for r in (0.5, 0.0, 0.8)], seeds=[3, 7])
+    for epoch in range(10):  # 100 steps
+        members.train_epoch(digits.train, epoch)
+    losses = members.evaluate(digits.val)[0].view(3, 2)
+    for i, seed in enumerate((3, 7)):
+        model, plain = plain_loop(seed, digits, 10, torch.float64)
+        assert abs(losses[1, i].item() - plain[-1]) < 1e-10
+        for name, weight in model.named_parameters():
+            torch.testing.assert_close(members.params[name][2 + i], weight, rtol=0, atol=1e-10)
+
+
+def test_rate_0_member_in_float32(digits32):
+    members = population([setting(r) for r in (0.5, 0.0)], seeds=[3], dtype=torch.float32)
+    for epoch in range(10):
+        members.train_epoch(digits32.train, epoch)
+    _, plain = plain_loop(3, digits32, 10, torch.float32)
+    assert abs(members.evaluate(digits32.val)[0][1].item() - plain[-1]) < 1e-3
+
+
+def test_learning_rate_and_weight_decay_are_the_trials_own(digits):
+    numbers = [(1e-3, 0.01), (1e-2, 0.01), (3e-3, 0.5)]
+    members = population([setting(0.0, lr, decay) for lr, decay in numbers], seeds=[0, 1])
+    for epoch in range(3):
+        members.train_epoch(digits.train, epoch)
+    losses = members.evaluate(digits.val)[0].view(3, 2)
+    for p, (lr, decay) in enumerate(numbers):
+        for seed in (0, 1):
+            _, plain = plain_loop(seed, digits, 3, torch.float64, lr=lr, weight_decay=decay)
+            assert abs(losses[p, seed].item() - plain[-1]) < 1e-10
+
+
+def test_cosine_schedule_is_torchs(digits):
+    members = population([setting(0.0)], seeds=[0], schedule="cosine", epochs=4)
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.AdamW([weight], lr=1e-3)
+    oracle = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=4)
+    for epoch in range(4):
+        assert math.isclose(members.optimizer.param_groups[0]["lr"], oracle.get_last_lr()[0])
+        members.train_epoch(digits.train, epoch)
+        optimizer.step()
+        oracle.step()
+
+
+@pytest.mark.parametrize("seeds", [[4], [4, 0, 9], [0, 9, 4, 2, 5]])
+def test_curve_does_not_depend_on_company(digits, seeds):
+    alone = curves([setting(0.3)], [4], digits)[:, 0, 0]
+    mixed = curves([setting(r) for r in RATES], seeds, digits)
+    torch.testing.assert_close(mixed[:, 3, seeds.index(4)], alone, rtol=0, atol=1e-10)
+    order = [5, 3, 0, 7, 1, 6, 2, 4]
+    shuffled = curves([setting(RATES[i]) for i in order], seeds[::-1], digits)
+    torch.testing.assert_close(
+        shuffled[:, order.index(3), seeds[::-1].index(4)], alone, rtol=0, atol=1e-10
+    )
+
+
+def test_same_population_again_is_equal_to_the_last_bit(digits32):
+    settings = [setting(r) for r in RATES]
+    first, second = (curves(settings, [0, 1, 2], digits32, dtype=torch.float32) for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_nan_member_leaves_the_others_bit_equal(digits32):
+    settings = [setting(r) for r in (0.0, 0.2, 0.4)]
+    healthy, ill = (population(settings, [0, 1], torch.float32) for _ in range(2))
+    with torch.no_grad():
+        for param in ill.params.values():
+            param[2] = math.nan
+    for epoch in range(2):
+        healthy.train_epoch(digits32.train, epoch)
+        ill.train_epoch(digits32.train, epoch)
+    (expected, _), (losses, _) = healthy.evaluate(digits32.val), ill.evaluate(digits32.val)
+    assert losses[2].isnan()
+    others = [0, 1, 3, 4, 5]
+    assert torch.equal(losses[others], expected[others])
+    for name, param in ill.params.items():
+        assert torch.equal(param[others], healthy.params[name][others])
+
+
+def test_mean_over_seeds_agrees_with_plain_dropout(digits32):
+    """Training with our masks and with nn.Dropout's own differs by no more than chance allows."""
+    seeds = list(range(200))
+    data, rate = digits32, 0.5
+    ours = curves([setting(rate)], seeds, data, epochs=2, dtype=torch.float32)[-1, 0]
+    plain = [plain_loop(s, data, 2, torch.float32, rate=rate)[1][-1] for s in seeds]
+    differences = ours - torch.tensor(plain)
+    sem = differences.std() / math.sqrt(len(seeds))
+    assert abs(differences.mean()) < 3 * sem
+    assert sem < 0.02 * ours.mean()  # or the line above could not fail
