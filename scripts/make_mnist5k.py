@@ -1,5 +1,6 @@
-"""Rebuild the bundled digits from the full MNIST and verify them: the first 500 training digits of each
-class, in the order of the file.
+"""Rebuild the bundled digits from the full MNIST and verify them.
+
+They are the first 500 training digits of each class, in the order of the file.
 
     uv run python -m scripts.make_mnist5k --root data           verify
     uv run python -m scripts.make_mnist5k --root data --write   write them anew
@@ -18,7 +19,9 @@ PER_CLASS = 500
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--root", type=Path, default=Path("data"), help="holds MNIST/raw")
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
@@ -34,7 +37,9 @@ def main() -> None:
         if args.write:
             BUNDLED.mkdir(exist_ok=True)
             (BUNDLED / f"{name}.gz").write_bytes(gzip.compress(content, 9, mtime=0))
-        print(f"{name} {digest} {'verified' if digest == SHA256['mnist5k'][name] else 'DIFFERS'}")
+        if digest != SHA256[f"mnist5k/{name}"]:
+            raise SystemExit(f"{name}: {digest} is not what sweep/SHA256SUMS says")
+        print(f"{name}: verified")
 
 
 if __name__ == "__main__":

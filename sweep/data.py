@@ -7,7 +7,7 @@ A data set is a function `(config, split) -> (inputs, targets)` for the splits "
 import hashlib
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,7 +26,7 @@ class Split:
     targets: Tensor  # (N,) int64
     mean: float  # of the training inputs, on the scale of a uint8 divided by 255
     std: float
-    dtype: torch.dtype
+    dtype: torch.dtype = torch.float32  # of the samples it hands out
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -45,6 +45,13 @@ class Data:
     val: Split
     sha256: str  # of all training and validation samples
 
+    def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> "Data":
+        def move(split: Split) -> Split:
+            inputs, targets = split.inputs.to(device), split.targets.to(device)
+            return replace(split, inputs=inputs, targets=targets, dtype=dtype)
+
+        return Data(move(self.train), move(self.train_part), move(self.val), self.sha256)
+
     @property
     def input_shape(self) -> tuple[int, ...]:
         return tuple(self.train.inputs.shape[1:])
@@ -54,22 +61,32 @@ class Data:
         return int(self.train.targets.max()) + 1
 
 
-def load(
-    config: Mapping[str, Any], device: torch.device, dtype: torch.dtype = torch.float32
-) -> Data:
+_loaded: dict[str, Data] = {}  # by config: the jobs of one process share what it has read
+
+
+def load(config: Mapping[str, Any]) -> Data:
     """Read the training and validation samples; the test samples are not touched."""
+    key = repr(sorted(config.items()))
+    if key not in _loaded:
+        _loaded.clear()
+        _loaded[key] = _load(config)
+    return _loaded[key]
+
+
+def _load(config: Mapping[str, Any]) -> Data:
     (x, y), (x_val, y_val) = read(config, "train"), read(config, "val")
     digest = hashlib.sha256()
     for tensor in (x, y, x_val, y_val):
         digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().numpy())
+        digest.update(tensor.contiguous().numpy().data)
     mean, std = _mean_and_std(x) if x.dtype == torch.uint8 else (0.0, 1.0)
     part = stratified(y.numpy(), min(len(y), len(y_val)), np.random.default_rng(0))
-
-    def split(x: Tensor, y: Tensor) -> Split:
-        return Split(x.to(device), y.to(device), mean, std, dtype)
-
-    return Data(split(x, y), split(x[part], y[part]), split(x_val, y_val), digest.hexdigest())
+    return Data(
+        train=Split(x, y, mean, std),
+        train_part=Split(x[part], y[part], mean, std),
+        val=Split(x_val, y_val, mean, std),
+        sha256=digest.hexdigest(),
+    )
 
 
 def read(config: Mapping[str, Any], split: str) -> tuple[Tensor, Tensor]:

@@ -7,44 +7,33 @@ import gzip
 import hashlib
 import socket
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sweep.config import BadInput
+from sweep.config import BadInput, Unreachable
 from sweep.data import stratified
 
 BUNDLED = Path(__file__).parent / "mnist5k"
 
-# sha256 of the unpacked idx files; the md5 of the packed ones are torchvision's
-SHA256 = {
-    "MNIST": {
-        "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-        "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-        "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-        "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-    },
-    "FashionMNIST": {
-        "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-        "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-        "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-        "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-    },
-    "mnist5k": {
-        "train-images-idx3-ubyte": "a4a9358b9ba319305e7cd69b2c7410e463401e152d7e9e60189b94a3f159d012",
-        "train-labels-idx1-ubyte": "704256e87519240fd1d7ecdf681fe209864691e252c6642aeadc21f3c4d44b41",
-    },
+SHA256 = {  # of the unpacked idx files; those of torchvision's md5 unpack to these
+    name: digest
+    for digest, name in map(
+        str.split, (Path(__file__).parent / "SHA256SUMS").read_text().splitlines()
+    )
 }
 
 
-class DataUnavailable(Exception):
+class DataUnavailable(Unreachable):
     """The files are neither on disk nor to be had by download."""
 
 
-class DataDamaged(Exception):
+class DataDamaged(Unreachable):
     """A file is there, but it is not what it should be."""
 
 
@@ -59,7 +48,7 @@ def fashion_mnist(config: SimpleNamespace, split: str) -> tuple[Tensor, Tensor]:
 
 
 def mnist5k(config: SimpleNamespace, split: str) -> tuple[Tensor, Tensor]:
-    """Return 3,000 of the bundled digits for training, 1,000 for validation or 1,000 for the test."""
+    """Return 3,000 of the bundled digits for training, 1,000 for validation or 1,000 for a test."""
     images, labels = read_pair(BUNDLED, "mnist5k", "train")
     test = stratified(labels, 1000, np.random.default_rng(0))
     rows = test if split == "test" else _train_or_val(labels, config, split, without=test)
@@ -80,18 +69,19 @@ def _train_or_val(
 ) -> np.ndarray:
     """Return the rows of one split: stratified, seeded, and without those given away already."""
     free = np.setdiff1d(np.arange(len(labels)), [] if without is None else without)
-    for key, n in (("n_val", config.n_val), ("n_train", config.n_train or 1)):
-        if not (isinstance(n, int) and 1 <= n < len(free)):
-            raise BadInput(f"data.{key}={n}: must be a number of samples below {len(free)}")
     rng = np.random.default_rng(config.split_seed)
-    val = stratified(labels[free], config.n_val, rng)
+    val = stratified(labels[free], _samples("n_val", config.n_val, len(free) - 1), rng)
     if split == "val":
         return free[val]
     rest = np.delete(free, val)
-    n_train = config.n_train or len(rest)
-    if n_train > len(rest):
-        raise BadInput(f"data.n_train={n_train}: at most {len(rest)} are left by data.n_val")
-    return rest[stratified(labels[rest], n_train, rng)]
+    n_train = len(rest) if config.n_train is None else config.n_train
+    return rest[stratified(labels[rest], _samples("n_train", n_train, len(rest)), rng)]
+
+
+def _samples(key: str, n: Any, most: int) -> int:
+    if not isinstance(n, int) or not 1 <= n <= most:
+        raise BadInput(f"data.{key}={n}: must be a number of samples from 1 to {most}")
+    return n
 
 
 def _tensors(images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -100,7 +90,7 @@ def _tensors(images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
 
 def folder_of(name: str, root: Path, download: bool) -> Path:
     """Return the folder that holds the files, packed or not, after a download if it must be."""
-    wanted = list(SHA256[name])
+    wanted = [path.removeprefix(f"{name}/") for path in SHA256 if path.startswith(f"{name}/")]
     for folder in (root / name / "raw", root):
         if all(_find(folder, file) for file in wanted):
             return folder
@@ -108,13 +98,19 @@ def folder_of(name: str, root: Path, download: bool) -> Path:
         raise DataUnavailable(f"{name} is not in {root} and data.download is false")
     import torchvision  # takes two seconds, so only where it must be
 
+    new = [path for path in (root / name / "raw", root / name, root) if not path.exists()]
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(20)  # seconds; torchvision sets none
     try:
         getattr(torchvision.datasets, name)(root, download=True)
     except (OSError, RuntimeError) as error:
+        for path in new:  # torchvision made them before it asked
+            with suppress(OSError):
+                path.rmdir()
         reason = str(error).strip().splitlines()[-1]
-        raise DataUnavailable(f"{name} is not in {root} and cannot be downloaded ({reason})") from None
+        raise DataUnavailable(
+            f"{name} is not in {root} and cannot be downloaded ({reason})"
+        ) from None
     finally:
         socket.setdefaulttimeout(before)
     return root / name / "raw"
@@ -140,6 +136,8 @@ def _read_idx(folder: Path, name: str, file: str) -> np.ndarray:
         content = gzip.decompress(packed) if path.suffix == ".gz" else packed
     except (OSError, EOFError, zlib.error) as error:
         raise DataDamaged(f"{path} cannot be read ({error}): delete it and run again") from None
-    if hashlib.sha256(content).hexdigest() != SHA256[name][file]:
-        raise DataDamaged(f"{path} is damaged: its checksum is not {name}'s; delete it and run again")
+    if hashlib.sha256(content).hexdigest() != SHA256[f"{name}/{file}"]:
+        raise DataDamaged(
+            f"{path} is damaged: its checksum is not {name}'s; delete it and run again"
+        )
     return np.frombuffer(content, np.uint8)

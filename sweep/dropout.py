@@ -1,8 +1,8 @@
-"""nn.Dropout whose rate is a tensor, the noise behind its mask, and the swap that puts it into a model.
+"""nn.Dropout whose rate is a tensor, the noise of its masks, and the swap that puts it in a model.
 
 vmap batches buffers but not Python floats: over plain nn.Dropout it would silently give every
 member the rate of the first. The noise is a hash of (seed, epoch, step, site, element) and not a
-generator's stream, so that no mask depends on who else is trained, and all rates of a seed share it.
+generator's stream, so that no mask depends on who else is trained; all rates of a seed share it.
 """
 
 import torch

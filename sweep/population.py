@@ -118,7 +118,7 @@ class Population:
         """Return each member's mean loss and error rate, both (K,), dropout off."""
         self.skeleton.eval()
         total = torch.zeros(2, len(self.seed_of), dtype=torch.float64, device=self.device)
-        for rows in torch.arange(len(data), device=self.device).split(EVALUATION_BATCH):
+        for rows in torch.split(torch.arange(len(data), device=self.device), EVALUATION_BATCH):
             outcomes = torch.stack(self._outcomes(*data[rows], of_member=False))
             total += outcomes.double() * (len(rows) / len(data))
         return total[0], total[1]
@@ -142,11 +142,19 @@ class Population:
             losses, errors = run(self.params, self.buffers, x, y)
         return losses, errors
 
+    def table(self, values: Tensor) -> list[list[float]]:
+        """Return a value of each member (K,) as P rows of S numbers."""
+        return values.view(-1, len(self.seeds)).tolist()
+
+    def n_steps(self, n: int) -> int:
+        """Return the steps of an epoch of n samples."""
+        return math.ceil(n / self.config.batch_size)
+
     def _batches(self, epoch: int, n: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the rows (S, B) and noise keys (S,) of each step."""
         size = self.config.batch_size
         orders, keys = zip(*(order_and_keys(s, epoch, n, size) for s in self.seeds), strict=True)
-        steps = torch.stack(orders).to(self.device).split(size, dim=1)
+        steps = torch.split(torch.stack(orders).to(self.device), size, dim=1)
         yield from zip(steps, torch.stack(keys, dim=1).to(self.device), strict=True)
 
     def _slices(self, settings: Sequence[Setting]) -> Iterator[tuple[str, slice, Tensor]]:
@@ -165,9 +173,7 @@ class Population:
         for p in range(0, len(views), len(self.params)):
             setting = settings[p // len(self.params)]
             part = views[p : p + len(self.params)]
-            groups.append(
-                {"params": part, "lr": setting.lr, "weight_decay": setting.weight_decay}
-            )
+            groups.append({"params": part, "lr": setting.lr, "weight_decay": setting.weight_decay})
         return torch.optim.AdamW(groups, fused=True)
 
 

@@ -1,18 +1,50 @@
-"""Real digits, and a plain PyTorch loop that uses nothing of ours to compare with."""
+"""Real digits, and the command run inside the test's process."""
 
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
 import pytest
 import torch
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 
 from sweep.data import Data, load
 
+CONF = Path(__file__).parent.parent / "conf"
 MNIST5K = {"_target_": "sweep.digits.mnist5k", "n_train": 1000, "n_val": 500, "split_seed": 0}
+TINY = ["data=mnist5k", "data.n_train=200", "data.n_val=100", "model.width=16", "train.epochs=2"]
+TINY += ["study.seeds=2", "train.device=cpu"]
 
 
 @pytest.fixture(scope="session")
 def digits() -> Data:
-    return load(MNIST5K, torch.device("cpu"), torch.float64)
+    return load(MNIST5K).to(torch.device("cpu"), torch.float64)
 
 
 @pytest.fixture(scope="session")
 def digits32() -> Data:
-    return load(MNIST5K, torch.device("cpu"), torch.float32)
+    return load(MNIST5K).to(torch.device("cpu"))
+
+
+@pytest.fixture
+def sweep(tmp_path, monkeypatch) -> Callable[..., Path]:
+    """Return a function that runs a tiny sweep as the command would, and gives its only study."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*overrides: str) -> Path:
+        from sweep.job import run as job
+
+        mine = [o for o in TINY if o.split("=")[0] not in {x.split("=")[0] for x in overrides}]
+        with initialize_config_dir(str(CONF), version_base="1.3", job_name="run"):
+            hydra = GlobalHydra.instance().hydra
+            hydra.multirun("config", job, [*mine, *overrides], with_log_configuration=False)
+        studies = sorted((tmp_path / "runs").iterdir(), key=os.path.getmtime)
+        return studies[-1]
+
+    return run
+
+
+def load_study(folder: Path) -> optuna.Study:
+    return optuna.load_study(study_name=folder.name, storage=f"sqlite:///{folder}/study.db")

@@ -3,7 +3,6 @@
 What is compared with is a plain loop over plain modules; only the order of the samples is shared.
 """
 
-import copy
 import math
 
 import pytest
@@ -12,7 +11,6 @@ from torch.nn import functional as F
 
 from models.mlp import MLP, MLPConfig
 from sweep.config import TrainConfig
-from sweep.dropout import RateDropout
 from sweep.population import Population, Setting, order_and_keys
 
 CPU = torch.device("cpu")

@@ -1,0 +1,40 @@
+"""The door from Hydra to a study: Hydra loads sweepers from this namespace only."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+class StudySweeper(Sweeper):
+    """Hydra's sweeper for `hydra/sweeper=study`: lists and intervals are searched by Optuna."""
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        self.params = params
+
+    config: DictConfig
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        self.context, self.task_function, self.config = hydra_context, task_function, config
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from sweep.plan import plans
+
+        defaults = [f"{key}={value}" for key, value in self.params.items()]
+        studies = plans(self.context.config_loader, self.config, defaults, arguments)
+        from sweep.study import run  # imports torch: only once the command line is sound
+
+        return run(studies, self.launch)
+
+    def launch(self, config: DictConfig, jobs: Sequence[Sequence[str]], first: int) -> None:
+        """Run jobs, each a list of overrides, with the launcher of a study; results are files."""
+        from hydra.core.plugins import Plugins
+
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=self.context, task_function=self.task_function, config=config
+        )
+        launcher.launch(jobs, initial_job_idx=first)

@@ -1,0 +1,119 @@
+"""One job: train the trials it is given together and leave one result file.
+
+A job is a pure function of (config, trials, seeds): it never sees the study or its storage, so a
+lost job is run again as it was and gives the same numbers.
+"""
+
+import json
+import logging
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from sweep import result
+from sweep.config import BadInput, Config, typed
+from sweep.curves import Curves, run_name
+from sweep.data import Data, load
+from sweep.model import builder
+from sweep.population import Population, Setting
+from sweep.progress import progress
+from sweep.result import Table, Work
+
+log = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig) -> None:
+    """Train what `cfg.population` says in Hydra's output folder; a fault ends up in the result."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    config = typed(cfg)
+    work = result.from_json(config.population)
+    begin = time.monotonic()
+    try:
+        history = train(config, work, folder.parent.parent)
+    except Exception:
+        log.exception("the population failed")
+        result.write(folder, work, {"error": traceback.format_exc()})
+    else:
+        seconds = time.monotonic() - begin
+        result.write(folder, work, {"history": history, "seconds": seconds})
+
+
+def train(config: Config, work: Work, folder: Path) -> list[dict[str, Table]]:
+    """Train one population, its event files in folder; return {metric: (P, S)} for each epoch."""
+    device = pick_device(config.train.device)
+    data = load(config.data).to(device)
+    settings = [setting(config, trial["params"], data) for trial in work.trials]
+    population = Population(settings, work.seeds, config.train, device)
+    rates = [float(trial["params"]["dropout"]) for trial in work.trials]
+    runs = [
+        run_name(rate, trial["number"], work.generation)
+        for rate, trial in zip(rates, work.trials, strict=True)
+    ]
+    log.info("%d trials x %d seeds on %s", len(settings), len(work.seeds), device)
+    part = len(settings) * len(work.seeds) / population.n_steps(len(data.train))
+    curves = Curves(folder, runs)
+    history = []
+    for epoch in range(config.train.epochs):
+        on_loss = population.train_epoch(data.train, epoch, lambda: progress.advance(part))
+        metrics = measure(population, data)
+        metrics["train_loss_dropout_on"] = population.table(on_loss)
+        curves.log(epoch + 1, metrics)
+        history.append(metrics)
+        text = f"generation {work.generation + 1}, epoch {epoch + 1}/{config.train.epochs}"
+        means = [sum(row) / len(row) for row in metrics[config.study.metric]]
+        progress.show(text, *min(zip(means, rates, strict=True)))
+    curves.close()
+    return history
+
+
+def measure(population: Population, data: Data) -> dict[str, Table]:
+    """Evaluate every member, dropout off, on validation samples and as many training samples."""
+    val_loss, val_error = population.evaluate(data.val)
+    train_loss, train_error = population.evaluate(data.train_part)
+    metrics = {
+        "val_loss": val_loss,
+        "val_error": val_error,
+        "train_loss": train_loss,
+        "train_error": train_error,
+        "gap": val_loss - train_loss,
+    }
+    return {name: population.table(values) for name, values in metrics.items()}
+
+
+def setting(config: Config, params: Mapping[str, Any], data: Data) -> Setting:
+    """Put one trial's numbers into the config and make its plain model's builder."""
+    model = {**config.model, **section(params, "model.")}
+    train = replace(config.train, **section(params, "train."))
+    build = builder(model, float(params["dropout"]), data.input_shape, data.n_classes)
+    return Setting(build, train.lr, train.weight_decay)
+
+
+def section(params: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    return {k.removeprefix(prefix): v for k, v in params.items() if k.startswith(prefix)}
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device that train.device names, if this machine has it."""
+    n_gpus = torch.cuda.device_count()
+    if name == "auto":
+        name = "cuda" if n_gpus else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= n_gpus:
+        raise BadInput(f"train.device={name}: this machine has {n_gpus} CUDA devices; use auto")
+    return device
+
+
+def cut(trials: Sequence[dict[str, Any]], n_seeds: int, fuse: int) -> list[list[dict[str, Any]]]:
+    """Cut trials into populations: one architecture each, and no more than `fuse` members."""
+    shapes: dict[str, list[dict[str, Any]]] = {}
+    for trial in trials:
+        shapes.setdefault(json.dumps(section(trial["params"], "model.")), []).append(trial)
+    size = max(1, fuse // n_seeds)
+    return [group[i : i + size] for group in shapes.values() for i in range(0, len(group), size)]

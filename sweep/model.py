@@ -1,0 +1,106 @@
+"""A model's class and config, from the class that its YAML names and the numbers beside it."""
+
+import dataclasses
+import importlib
+import inspect
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from torch import nn
+
+from sweep.config import BadInput
+from sweep.dropout import swap_dropout
+from sweep.space import Axis
+
+
+def model_class(target: str) -> type[nn.Module]:
+    """Import the class that model._target_ names, such as models.mlp.MLP."""
+    module, _, name = target.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise BadInput(f"model._target_={target}: cannot be imported: {error}") from None
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise BadInput(f"model._target_={target}: must be a subclass of torch.nn.Module")
+    return found
+
+
+def builder(
+    model: Mapping[str, Any], dropout: float, input_shape: tuple[int, ...], n_classes: int
+) -> Callable[[], nn.Module]:
+    """Return a function that builds the plain model of one trial.
+
+    Its config is the dataclass that annotates `__init__(self, config: ...)`, or a plain namespace
+    where there is none.
+    """
+    cls = model_class(str(model.get("_target_")))
+    numbers = {key: value for key, value in model.items() if key != "_target_"}
+    given = {"dropout": dropout, "input_shape": input_shape, "n_classes": n_classes}
+    schema = config_class(cls)
+    if schema is None:
+        config: Any = SimpleNamespace(**numbers, **given)
+    else:
+        try:
+            config = OmegaConf.to_object(OmegaConf.merge(schema, numbers, given))
+        except (TypeError, ValueError, OmegaConfBaseException) as error:
+            reason = str(error).splitlines()[0]
+            raise BadInput(f"{describe(model)}: {reason}") from None
+    return lambda: cls(config)
+
+
+def describe(model: Mapping[str, Any]) -> str:
+    return ", ".join(f"model.{key}={value}" for key, value in model.items())
+
+
+def config_class(cls: type[nn.Module]) -> Any:
+    """Return the dataclass that annotates the only argument of the model, or None."""
+    parameters = list(inspect.signature(cls.__init__).parameters)[1:]
+    hints = typing.get_type_hints(cls.__init__)
+    found = hints.get(parameters[0]) if parameters else None
+    return found if dataclasses.is_dataclass(found) else None
+
+
+def try_out(
+    model: Mapping[str, Any], axes: Sequence[Axis], input_shape: tuple[int, ...], n_classes: int
+) -> None:
+    """Build the model at each end of what is searched and pass two blank samples through it.
+
+    Raises BadInput where a number is not allowed, the output has another shape than the classes
+    ask for, or no nn.Dropout follows config.dropout.
+    """
+    for variant in variants(model, axes):
+        shown = describe(variant)
+        try:
+            built = [builder(variant, rate, input_shape, n_classes)() for rate in (0.25, 0.75)]
+            rates = [[site.rate.item() for site in swap_dropout(model)] for model in built]
+            with torch.no_grad():
+                shape = tuple(built[0].eval()(torch.zeros(2, *input_shape)).shape)
+        except BadInput:
+            raise
+        except Exception as error:
+            raise BadInput(f"{shown}: {str(error).splitlines()[0]}") from error
+        if shape != (2, n_classes):
+            raise BadInput(f"{shown}: gives {shape[1:]} for a sample, not the {n_classes} classes")
+        if rates[0] == rates[1]:
+            raise BadInput(f"{shown}: dropout is searched, but nothing in the model uses it")
+
+
+def variants(model: Mapping[str, Any], axes: Sequence[Axis]) -> list[dict[str, Any]]:
+    """Return the model as configured and at each end of each of its searched numbers."""
+    return [dict(model)] + [
+        {**model, axis.key.removeprefix("model."): end}
+        for axis in axes
+        if axis.key.startswith("model.")
+        for end in axis.ends
+    ]
+
+
+def check_numbers(model: Mapping[str, Any], axes: Sequence[Axis]) -> None:
+    """Raise BadInput where the model's own config refuses a number; needs no data."""
+    for variant in variants(model, axes):
+        builder(variant, 0.5, input_shape=(1, 28, 28), n_classes=10)

@@ -1,0 +1,196 @@
+"""From a command line to studies: what is searched inside one, what makes another.
+
+Everything that needs no torch is checked here, for every study, before the first one starts.
+"""
+
+import difflib
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+
+from sweep.config import BadInput, Config, typed
+from sweep.space import Axis, read_axis
+
+SEARCHED = "dropout, model.* numbers, train.lr and train.weight_decay"
+EACH = "config groups, data.*, train.epochs, train.batch_size and what study.each lists"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One study before it starts."""
+
+    loader: ConfigLoader
+    base: DictConfig  # Hydra's config before the overrides of this study
+    overrides: tuple[str, ...]  # those, without what is searched
+    axes: tuple[Axis, ...]
+    cfg: DictConfig  # base with overrides, the hydra node included
+    config: Config  # the same without hydra, typed and checked
+    labels: dict[str, str]  # config group -> choice
+
+    @property
+    def grid(self) -> bool:
+        """All axes are lists: every combination once."""
+        return all(axis.values for axis in self.axes)
+
+    @property
+    def combinations(self) -> list[dict[str, Any]]:
+        keys = [axis.key for axis in self.axes]
+        points = itertools.product(*(axis.values for axis in self.axes))
+        return [dict(zip(keys, point, strict=True)) for point in points]
+
+    @property
+    def n_trials(self) -> int:
+        return len(self.combinations) if self.grid else self.config.study.n_trials
+
+    @property
+    def generation(self) -> int:
+        """Trials asked together: a grid learns nothing on its way, so it is one generation."""
+        return self.n_trials if self.grid else self.config.study.generation
+
+    @property
+    def sampler(self) -> str:
+        """Name the sampler; zoom searches the rate alone, and where more is searched tpe does."""
+        if self.grid:
+            return "grid"
+        several = len(self.axes) > 1
+        return "tpe" if several and self.config.sampler.name == "zoom" else self.config.sampler.name
+
+    def with_data(self, name: str) -> "Plan":
+        """Return the plan on another data set, keeping the data.* overrides that it knows too."""
+        known = self.loader.load_sweep_config(self.base, [f"data={name}"]).data
+        kept = [
+            override
+            for override in self.overrides
+            if not override.startswith(("data=", "data."))
+            or override.partition("=")[0].removeprefix("data.") in known
+        ]
+        parsed = OverridesParser.create(self.loader).parse_overrides([*kept, f"data={name}"])
+        return _plan(self.loader, self.base, parsed, self.axes)
+
+
+def plans(
+    loader: ConfigLoader, base: DictConfig, defaults: Sequence[str], arguments: Sequence[str]
+) -> list[Plan]:
+    """Read the overrides of the command line, and the default search where they give none."""
+    parser = OverridesParser.create(loader)
+    given = parser.parse_overrides(list(arguments))
+    keys = {_key(override) for override in given}
+    given = [o for o in parser.parse_overrides(list(defaults)) if _key(o) not in keys] + given
+
+    fixed: list[Override] = []
+    each: list[list[Override]] = []
+    searched: list[Override] = []
+    for override in given:
+        key = _key(override)
+        if key == "dropout":
+            searched.append(override)
+        elif not override.is_sweep_override():
+            fixed.append(override)
+        elif _makes_studies(loader, base, override):
+            each.append(_choices(parser, override))
+        elif key.startswith("model.") or key in ("train.lr", "train.weight_decay"):
+            searched.append(override)
+        else:
+            raise BadInput(
+                f"{override.input_line}: {key} cannot be swept; searched in one study: {SEARCHED}; "
+                f"one study each: {EACH}"
+            )
+    searched.sort(key=_key)  # dropout first; the order typed changes nothing
+    if not searched or _key(searched[0]) != "dropout":
+        raise BadInput("hydra.sweeper.params: must hold a search for dropout")
+    studies = [
+        _plan(loader, base, [*fixed, *combination], searched)
+        for combination in itertools.product(*each)
+    ]
+    for plan in studies:
+        _check(plan, keys, several=len(studies) > 1)
+    return studies
+
+
+def _key(override: Override) -> str:
+    return str(override.key_or_group)
+
+
+def _makes_studies(loader: ConfigLoader, base: DictConfig, override: Override) -> bool:
+    key = _key(override)
+    listed = base.study.each
+    if key in listed or key in ("train.epochs", "train.batch_size") or key.startswith("data."):
+        return True
+    if key in base.hydra.runtime.choices:
+        return True
+    return "." not in key and bool(loader.get_group_options(key, ObjectType.CONFIG))
+
+
+def _choices(parser: OverridesParser, override: Override) -> list[Override]:
+    if not override.is_discrete_sweep():
+        raise BadInput(
+            f"{override.input_line}: makes one study for each value, so it must be a list"
+        )
+    key = override.get_key_element()
+    choices = list(dict.fromkeys(override.sweep_string_iterator()))
+    if not choices:
+        raise BadInput(f"{override.input_line}: the list is empty")
+    return parser.parse_overrides([f"{key}={choice}" for choice in choices])
+
+
+def _plan(
+    loader: ConfigLoader,
+    base: DictConfig,
+    overrides: Sequence[Override],
+    searched: Sequence[Override] | Sequence[Axis],
+) -> Plan:
+    lines = tuple(override.input_line or "" for override in overrides)
+    cfg = loader.load_sweep_config(base, list(lines))
+    job = job_config(cfg)
+    config = typed(job)
+    axes = [o if isinstance(o, Axis) else read_axis(_key(o), o, _default(job, o)) for o in searched]
+    labels = {group: cfg.hydra.runtime.choices[group] for group in ("model", "data")}
+    return Plan(loader, base, lines, tuple(axes), cfg, config, labels)
+
+
+def job_config(cfg: DictConfig) -> DictConfig:
+    """Return the config without the hydra node; unknown keys are refused."""
+    job = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    OmegaConf.set_struct(job, True)  # which masked_copy drops
+    OmegaConf.resolve(job)
+    return job
+
+
+def _default(job: DictConfig, override: Override) -> Any:
+    """Return the value that the key has without the search."""
+    key = _key(override)
+    owner, _, name = key.rpartition(".")
+    node = OmegaConf.select(job, owner) if owner else job
+    if not isinstance(node, DictConfig) or name not in node:
+        known = [f"{owner}.{k!s}" for k in node] if isinstance(node, DictConfig) else []
+        raise BadInput(f"{override.input_line}: there is no {key}{nearest(key, known)}")
+    return node[name]
+
+
+def nearest(key: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(key, known, 1)
+    return f"; did you mean {close[0]}?" if close else f" among {', '.join(known)}"
+
+
+def _check(plan: Plan, keys: set[str], several: bool) -> None:
+    study = plan.config.study
+    if plan.grid and "study.n_trials" in keys and study.n_trials != plan.n_trials:
+        raise BadInput(
+            f"study.n_trials={study.n_trials}: the lists make {plan.n_trials} trials, each once"
+        )
+    if (
+        not plan.grid
+        and len(plan.axes) > 1
+        and "sampler" in keys
+        and plan.config.sampler.name == "zoom"
+    ):
+        raise BadInput("sampler=zoom: searches dropout alone; use tpe, gp, qmc or random")
+    if several and study.name is not None and "study.name" in keys:
+        raise BadInput(f"study.name={study.name}: names one study, but the command makes several")

@@ -1,0 +1,96 @@
+"""What goes into a job and what it leaves: one file, written whole or not at all."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sweep.answer import mean_and_sem
+
+METRICS = ("val_loss", "val_error", "train_loss", "train_error", "gap")
+Table = list[list[float]]  # (P, S), or (epochs, S) of one trial
+Key = tuple[int, int | None]  # generation and trial number; None is the generation's baseline
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one job trains together: trials of one architecture, each once for each seed."""
+
+    study: str  # digest of the study's fingerprint
+    generation: int
+    seeds: list[int]
+    trials: list[dict[str, Any]]  # {"number": 7, "params": {"dropout": 0.3}}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one trial."""
+
+    params: dict[str, Any]
+    seeds: list[int]
+    curves: dict[str, Table]  # metric -> (epochs, S)
+    member_epochs_per_second: float = 0.0
+    error: str | None = None  # the traceback of a job that failed
+
+    def final(self, metric: str) -> list[float]:
+        """Return the metric after the last epoch, for each seed."""
+        return self.curves[metric][-1]
+
+    def summary(self) -> dict[str, Any]:
+        """Return the final metrics of each seed, and what else a report says of a trial."""
+        return {
+            **{metric: self.final(metric) for metric in METRICS},
+            "sem": mean_and_sem(self.final("val_loss"))[1],
+            "seeds": self.seeds,
+            "member_epochs_per_second": round(self.member_epochs_per_second, 3),
+        }
+
+
+def to_json(work: Work) -> str:
+    return json.dumps(asdict(work))
+
+
+def from_json(text: str) -> Work:
+    return Work(**json.loads(text))
+
+
+def write(folder: Path, work: Work, result: Mapping[str, Any]) -> None:
+    """Save a job's result atomically: `history` [{metric: (P, S)}] and `seconds`, or `error`."""
+    temporary = folder / "result.json.tmp"
+    with temporary.open("w") as file:
+        json.dump({**asdict(work), **result}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, folder / "result.json")
+
+
+def read(jobs: Path, study: str) -> dict[Key, Outcome]:
+    """Read what the jobs of a study left; of two results of one trial the later job's counts."""
+    outcomes: dict[Key, Outcome] = {}
+    for number in job_numbers(jobs):
+        path = jobs / str(number) / "result.json"
+        if path.exists():
+            result = json.loads(path.read_text())
+            if result["study"] == study:
+                outcomes |= _outcomes(result)
+    return outcomes
+
+
+def job_numbers(jobs: Path) -> list[int]:
+    return sorted(int(path.name) for path in jobs.glob("*") if path.name.isdigit())
+
+
+def _outcomes(result: Mapping[str, Any]) -> dict[Key, Outcome]:
+    history, error = result.get("history", []), result.get("error")
+    members = len(result["trials"]) * len(result["seeds"])
+    speed = members * len(history) / result.get("seconds", 1.0)
+    outcomes = {}
+    for p, trial in enumerate(result["trials"]):
+        metrics = history[0] if history else ()
+        curves = {metric: [epoch[metric][p] for epoch in history] for metric in metrics}
+        outcomes[result["generation"], trial["number"]] = Outcome(
+            trial["params"], result["seeds"], curves, speed, error
+        )
+    return outcomes

@@ -1,0 +1,116 @@
+"""python -m sweep.run: the command. A mistake is one line and exit code 2; see --help."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+HELP = Path(__file__).parent / "help.txt"
+SHOW = {"--cfg", "-c", "--info", "-i", "--version", "--hydra-help", "--shell-completion", "-sc"}
+OF_OPTUNA_SWEEPER = {  # its keys -> ours
+    "n_trials": "study.n_trials=...",
+    "study_name": "study.name=...",
+    "storage": "study.storage=...",
+    "sampler": "sampler=...",
+    "n_jobs": "hydra/launcher=joblib",
+    "direction": "nothing: the validation loss is minimised",
+    "max_failure_rate": "nothing: a failed trial never stops the others",
+    "search_space": "the override syntax, such as dropout=interval(0,0.8)",
+}
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, handled like Ctrl-C but for the exit code."""
+
+
+def main() -> int:
+    """Run the command line; return its exit code."""
+    arguments = sys.argv[1:]
+    if {"--help", "-h"} & set(arguments):
+        print(HELP.read_text(), end="")
+        return 0
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from sweep.config import BadInput, Unreachable
+
+    signal.signal(signal.SIGTERM, _terminate)
+    full = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of printing and exiting
+    try:
+        _check(arguments)
+        if not any(argument.split("=")[0] in SHOW for argument in arguments):
+            # Hydra forgets hydra.mode on any mistake and then blames a list for it
+            sys.argv.insert(1, "--multirun")
+        _app()
+    except (BadInput, HydraException, OmegaConfBaseException, Unreachable) as error:
+        if full:
+            raise
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 3 if isinstance(error, Unreachable) else 2
+    except KeyboardInterrupt as interrupt:
+        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        return 143 if isinstance(interrupt, Terminated) else 130
+    return 0
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _app() -> None:
+    import hydra
+    from omegaconf import DictConfig
+
+    def job(cfg: DictConfig) -> None:
+        from sweep.job import run
+
+        run(cfg)
+
+    hydra.main(version_base="1.3", config_path="../conf", config_name="config")(job)()
+
+
+def _check(arguments: list[str]) -> None:
+    """Refuse what Hydra would explain in many lines or not at all."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    from sweep.config import BadInput
+
+    for argument in arguments:
+        if argument in ("--run", "-r") or argument.lower() == "hydra.mode=run":
+            raise BadInput(f"{argument}: a study is a multirun; leave it out")
+        if argument.startswith("-") or "=" not in argument:
+            continue
+        key = argument.partition("=")[0]
+        ours = OF_OPTUNA_SWEEPER.get(key.removeprefix("hydra.sweeper."))
+        if key.startswith("hydra.sweeper.") and ours:
+            raise BadInput(f"{key} is a key of hydra-optuna-sweeper; here it is {ours}")
+        if key.lstrip("+") == "model.dropout":
+            raise BadInput(f"{argument}: use dropout=, which every model reads")
+        try:
+            OverridesParser.create().parse_override(argument)
+        except HydraException as error:
+            reason = str(error).strip().splitlines()[0]
+            raise BadInput(f"{argument}: not Hydra's syntax ({reason})") from None
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error as one line: its text and its cause's, without what helps nobody."""
+    texts = [str(error), str(error.__cause__ or "")]
+    lines = [line.strip() for text in texts for line in text.splitlines()]
+    noise = (
+        "See https",
+        "full_key:",
+        "object_type=",
+        "reference_type=",
+        "To append",
+        "Config search path",
+        "provider=",
+    )
+    return " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(noise)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

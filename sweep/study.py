@@ -1,0 +1,216 @@
+"""The one owner of a study: it asks for a generation, has it trained, and tells what came back.
+
+Whatever a job finished is in its result file before the study hears of it, and whatever the study
+was told is in its storage: the same command goes on from there.
+"""
+
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from omegaconf import DictConfig
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from sweep import data, report, result
+from sweep.config import BadInput
+from sweep.digits import DataUnavailable
+from sweep.fingerprint import different, digest, fingerprint, versions
+from sweep.job import cut, pick_device
+from sweep.model import check_numbers, try_out
+from sweep.plan import Plan
+from sweep.progress import progress
+from sweep.result import Outcome, Work
+from sweep.sampler import sampler
+
+SEEDS_APART = 1000  # generation g takes the seeds from 1000 g on; study.seeds is at most this
+FUSE = {"cpu": 64, "cuda": 512}  # members of a population where train.fuse is auto
+Launch = Callable[[DictConfig, Sequence[Sequence[str]], int], None]
+
+
+class SweepFailed(Exception):
+    """Nothing came of it: all jobs or all trials failed."""
+
+
+def run(plans: Sequence[Plan], launch: Launch) -> None:
+    """Check every study, then run and report them one by one."""
+    answers = []
+    for search in [Search(plan, launch) for plan in plans]:
+        search.run()
+        answers.append(report.write(search.study, search.plan, search.folder))
+        print(report.text(answers[-1], search.folder), flush=True)
+    if len(answers) > 1:
+        print(report.comparison(answers), flush=True)
+
+
+class Search:
+    """One study from its first trial to its last."""
+
+    study: optuna.Study
+
+    def __init__(self, plan: Plan, launch: Launch) -> None:
+        """Check what needs torch and the data; nothing is written before `run`."""
+        self.plan, self.launch, self.warnings = plan, launch, list[str]()
+        self.device = pick_device(plan.config.train.device)
+        check_numbers(plan.config.model, plan.axes)
+        samples = self._data()
+        try_out(self.plan.config.model, self.plan.axes, samples.input_shape, samples.n_classes)
+        self.fingerprint = fingerprint(self.plan, samples.sha256)
+        self.digest = digest(self.fingerprint)
+        made = f"{self.plan.labels['model']}-{self.plan.labels['data']}-{self.digest[:8]}"
+        self.name = self.plan.config.study.name or made
+        self.folder = Path(self.plan.cfg.hydra.sweep.dir).resolve() / self.name
+
+    def _data(self) -> data.Data:
+        """Read the data, or those that they fall back on."""
+        config = self.plan.config.data
+        try:
+            return data.load(config)
+        except DataUnavailable as error:
+            fallback = config.get("fallback")
+            if fallback is None:
+                raise
+            self.warnings.append(f"{error}: data={fallback} is used instead")
+            print(f"warning: {self.warnings[-1]}", file=sys.stderr)
+            self.plan = self.plan.with_data(fallback)
+            return data.load(self.plan.config.data)
+
+    def run(self) -> None:
+        """Train what is missing of the trials; each has its result when this returns."""
+        self.study = self._open()
+        n, size, config = self.plan.n_trials, self.plan.generation, self.plan.config
+        left = n - sum(trial.state.is_finished() for trial in self._trials()[:n])
+        if left > 0:
+            progress.start(left * config.study.seeds * config.train.epochs)
+        try:
+            for generation, first in enumerate(range(0, n, size)):
+                self._generation(generation, range(first, min(first + size, n)))
+        finally:
+            progress.close()
+        if not any(trial.state == TrialState.COMPLETE for trial in self._trials()):
+            raise SweepFailed(f"all trials of {self.name} failed; see {self.folder}")
+
+    def _open(self) -> optuna.Study:
+        """Create the study or load it, refusing one that another command made."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        url = self.plan.config.study.storage or f"sqlite:///{self.folder / 'study.db'}"
+        wait = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
+        escaped = url.replace("{", "{{").replace("}", "}}")  # Optuna formats its URLs
+        storage = optuna.storages.RDBStorage(escaped, engine_kwargs=wait)
+        study = optuna.create_study(storage=storage, study_name=self.name, load_if_exists=True)
+        stored = study.user_attrs.get("fingerprint", self.fingerprint)
+        if stored != self.fingerprint:
+            keys = ", ".join(different(stored, self.fingerprint))
+            raise BadInput(f"study.name={self.name}: exists, with another {keys}; choose another")
+        made_with = study.user_attrs.get("versions", versions(str(self.device)))
+        if made_with != versions(str(self.device)):
+            keys = ", ".join(different(made_with, versions(str(self.device))))
+            print(f"warning: {self.name} was begun with another {keys}", file=sys.stderr)
+        study.set_user_attr("fingerprint", self.fingerprint)
+        study.set_user_attr("versions", made_with)
+        study.set_user_attr("warnings", self.warnings)
+        return study
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
+
+    def _generation(self, generation: int, numbers: range) -> None:
+        """Train one generation, or what is missing of it, and tell the study."""
+        trials = {number: self._trial(number) for number in numbers}
+        waiting = {n: trial for n, trial in trials.items() if isinstance(trial, Trial)}
+        wanted: dict[int | None, dict[str, Any]] = {n: t.params for n, t in waiting.items()}
+        if self._wants_baseline(generation, numbers):
+            wanted[None] = {"dropout": 0.0}
+            config = self.plan.config
+            progress.extend(config.study.seeds * config.train.epochs)
+        outcomes = self._outcomes(generation, wanted)
+        broken = [outcome.error for outcome in outcomes.values() if outcome.error]
+        if broken and len(broken) == len(outcomes):
+            raise SweepFailed(broken[0])
+        for number, trial in waiting.items():
+            self._tell(trial, outcomes[number])
+        if None in outcomes and not outcomes[None].error:
+            self.study.set_user_attr(f"baseline:{generation}", outcomes[None].summary())
+
+    def _trial(self, number: int) -> Trial | FrozenTrial:
+        """Return trial `number`: as it ended, or to be trained, asked for now or earlier."""
+        known = self._trials()
+        frozen = known[number] if number < len(known) else None
+        if frozen is not None and frozen.state.is_finished():
+            return frozen
+        self.study.sampler = sampler(self.plan, number)
+        if frozen is not None and frozen.state == TrialState.RUNNING:
+            trial = Trial(self.study, frozen._trial_id)  # a command that was stopped left it
+        else:
+            trial = self.study.ask()
+        for axis in self.plan.axes:
+            axis.suggest(trial, self.plan.grid)
+        return trial
+
+    def _wants_baseline(self, generation: int, numbers: range) -> bool:
+        """Rate 0 is trained beside the others until it is among the trials."""
+        rates = [trial.params["dropout"] for trial in self._trials()[: numbers.stop]]
+        known = f"baseline:{generation}" in self.study.user_attrs
+        return self.plan.config.study.baseline and 0 not in rates and not known
+
+    def _outcomes(
+        self, generation: int, wanted: dict[int | None, dict[str, Any]]
+    ) -> dict[int | None, Outcome]:
+        """Return what became of the wanted points, from the jobs' files or by training them now."""
+        seeds = [SEEDS_APART * generation + i for i in range(self.plan.config.study.seeds)]
+        jobs = self.folder / "jobs"
+
+        def found(failed: bool) -> dict[int | None, Outcome]:
+            outcomes = result.read(jobs, self.digest)
+            mine = {n: outcomes.get((generation, n)) for n in wanted}
+            return {
+                n: outcome
+                for n, outcome in mine.items()
+                if outcome is not None
+                and (outcome.params, outcome.seeds) == (wanted[n], seeds)
+                and (failed or outcome.error is None)
+            }
+
+        finished = found(failed=False)
+        missing = [{"number": n, "params": p} for n, p in wanted.items() if n not in finished]
+        fuse = self.plan.config.train.fuse
+        limit = FUSE[self.device.type] if fuse == "auto" else fuse
+        groups = cut(missing, len(seeds), limit)
+        self._launch([Work(self.digest, generation, seeds, group) for group in groups])
+        finished = found(failed=True)
+        if len(finished) < len(wanted):
+            raise SweepFailed(f"a job left no result: see {jobs}/*/job.log")
+        return finished
+
+    def _launch(self, works: Sequence[Work]) -> None:
+        if not works:
+            return
+        overrides = [*self.plan.overrides, f"study.name={self.name}"]
+        config = self.plan.loader.load_sweep_config(self.plan.base, overrides)
+        jobs = [[*overrides, f"population='{result.to_json(work)}'"] for work in works]
+        first = 1 + max(result.job_numbers(self.folder / "jobs"), default=-1)
+        self.launch(config, jobs, first)
+
+    def _tell(self, trial: Trial, outcome: Outcome) -> None:
+        """Tell the study one trial: its value is the mean over seeds after the last epoch."""
+        metric = self.plan.config.study.metric
+        if outcome.error:
+            trial.set_user_attr("reason", outcome.error.strip().splitlines()[-1])
+            self.study.tell(trial, state=TrialState.FAIL)
+            return
+        means = [sum(values) / len(values) for values in outcome.curves[metric]]
+        bad = next((e for e, mean in enumerate(means, 1) if not math.isfinite(mean)), None)
+        if bad is not None:
+            trial.set_user_attr("reason", f"diverged at epoch {bad}")
+            self.study.tell(trial, state=TrialState.FAIL)
+            return
+        reported = self._trials()[trial.number].intermediate_values  # before a stop
+        for epoch, mean in enumerate(means, 1):
+            if epoch not in reported:
+                trial.report(mean, epoch)
+        for name, value in outcome.summary().items():
+            trial.set_user_attr(name, value)
+        self.study.tell(trial, means[-1])
+        progress.finish(means[-1], float(trial.params["dropout"]))

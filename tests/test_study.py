@@ -1,0 +1,258 @@
+"""A whole study on 200 real digits: what it trains, what it keeps, and what a stop costs."""
+
+import itertools
+import json
+import math
+
+import optuna
+import pytest
+import torch
+from optuna.trial import TrialState
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from models.mlp import MLP, MLPConfig
+from sweep import curves, result
+from sweep.config import BadInput, TrainConfig
+from sweep.data import load
+from sweep.digits import DataUnavailable
+from sweep.population import Population, Setting
+from sweep.study import Search, SweepFailed
+from tests.conftest import load_study
+
+
+def values(folder):
+    """Everything that must survive a stop: (number, params, value, curve) of each trial."""
+    trials = load_study(folder).trials
+    return [(t.number, t.params, t.value, t.intermediate_values) for t in trials]
+
+
+def test_a_list_is_trained_rate_by_rate_as_a_population_alone(sweep):
+    folder = sweep("dropout=0.0,0.5,0.2", "train.epochs=3")
+    study = load_study(folder)
+    assert [t.params["dropout"] for t in study.trials] == [0.0, 0.5, 0.2]
+    config = {"_target_": "sweep.digits.mnist5k", "n_train": 200, "n_val": 100, "split_seed": 0}
+    data = load(config)
+    settings = [
+        Setting(lambda rate=rate: MLP(MLPConfig(dropout=rate, width=16)), 1e-3, 0.01)
+        for rate in (0.0, 0.5, 0.2)
+    ]
+    members = Population(settings, [0, 1], TrainConfig(), torch.device("cpu"))
+    for epoch in range(3):
+        members.train_epoch(data.train, epoch)
+        losses = members.evaluate(data.val)[0].view(3, 2).mean(1)
+        for trial, loss in zip(study.trials, losses, strict=True):
+            assert trial.intermediate_values[epoch + 1] == loss.item()
+    assert [t.value for t in study.trials] == losses.tolist()
+
+
+def test_default_search_is_even_levels_and_then_finer_ones(sweep):
+    folder = sweep("study.n_trials=12", "study.generation=6")
+    trials = load_study(folder).trials
+    first = sorted(t.params["dropout"] for t in trials[:6])
+    assert first == [0.0, 0.16, 0.32, 0.48, 0.64, 0.8]
+    second = sorted(t.params["dropout"] for t in trials[6:])
+    steps = {round(b - a, 3) for a, b in itertools.pairwise(second)}
+    assert len(set(second)) == 6 and max(steps) - min(steps) < 2e-3 and max(steps) < 0.16
+    assert trials[0].user_attrs["seeds"] == [0, 1] and trials[6].user_attrs["seeds"] == [1000, 1001]
+
+
+def test_files_of_a_study(sweep):
+    folder = sweep("dropout=0.1,0.31", "study.name=mine")
+    assert folder.name == "mine"
+    runs = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name != "jobs")
+    assert runs == [
+        "dropout=0.0000_baseline=000",
+        "dropout=0.1000_trial=000",
+        "dropout=0.3100_trial=001",
+    ]
+    answer = json.loads((folder / "answer.json").read_text())
+    assert [t["params"]["dropout"] for t in answer["trials"]] == [0.1, 0.31]
+    assert answer["baseline"]["params"] == {"dropout": 0.0} and answer["verdict"] is None
+    assert answer["best"]["params"] == load_study(folder).best_params
+    assert (folder / "curve.png").read_bytes()[:4] == b"\x89PNG"
+    assert "| rate |" in (folder / "report.md").read_text()
+
+
+def test_tensorboard_shows_each_trial_epoch_by_epoch(sweep):
+    folder = sweep("dropout=0.0,0.4", "train.epochs=3")
+    for trial, name in zip(load_study(folder).trials, ("0.0000", "0.4000"), strict=True):
+        events = EventAccumulator(str(folder / f"dropout={name}_trial={trial.number:03d}"))
+        events.Reload()
+        assert set(events.Tags()["scalars"]) == set(curves.TAGS.values())
+        points = events.Scalars("loss/val")
+        assert [p.step for p in points] == [1, 2, 3]
+        for point in points:
+            assert math.isclose(point.value, trial.intermediate_values[point.step], rel_tol=1e-6)
+        error = events.Scalars("error/val")[-1].value
+        assert math.isclose(error, sum(trial.user_attrs["val_error"]) / 2, rel_tol=1e-6)
+
+
+def test_baseline_is_kept_apart_from_the_search(sweep):
+    folder = sweep("dropout=interval(0.2,0.6)", "study.n_trials=3", "study.generation=3")
+    study = load_study(folder)
+    assert len(study.trials) == 3 and min(t.params["dropout"] for t in study.trials) == 0.2
+    assert study.user_attrs["baseline:0"]["seeds"] == [0, 1]
+    folder = sweep("dropout=0.3", "study.baseline=false")
+    assert not any("baseline" in key for key in load_study(folder).user_attrs)
+    assert [t.params for t in load_study(folder).trials] == [{"dropout": 0.3}]
+
+
+def test_learning_rate_and_width_are_searched_beside_the_rate(sweep):
+    folder = sweep(
+        "dropout=0.0,0.5", "train.lr=1e-3,1e-2", "model.width=8,16", "train.weight_decay=0.0,0.1"
+    )
+    trials = load_study(folder).trials
+    assert len({tuple(sorted(t.params.items())) for t in trials}) == len(trials) == 16
+    assert {t.params["model.width"] for t in trials} == {8, 16}
+    assert len(set(t.value for t in trials)) == 16  # each number has its effect
+    jobs = [json.loads(p.read_text()) for p in folder.glob("jobs/*/result.json")]
+    widths = [{t["params"]["model.width"] for t in job["trials"]} for job in jobs]
+    assert sorted(widths, key=min) == [{8}, {16}]  # one architecture a population
+
+
+@pytest.mark.parametrize("name", ["tpe", "gp", "qmc", "random"])
+def test_optunas_samplers(sweep, name):
+    lr = "train.lr=tag(log,interval(1e-4,1e-2))"
+    folder = sweep(f"sampler={name}", lr, "study.n_trials=5", "study.generation=3")
+    points = [t.params for t in load_study(folder).trials]
+    assert len(points) == 5 and len({p["dropout"] for p in points}) == 5
+    assert all(0 <= p["dropout"] <= 0.8 and 1e-4 <= p["train.lr"] <= 1e-2 for p in points)
+
+
+def test_the_same_command_again_trains_nothing_and_answers(sweep, capsys):
+    folder = sweep("dropout=0.0,0.2")
+    first, jobs = capsys.readouterr().out, result.job_numbers(folder / "jobs")
+    assert sweep("dropout=0.0,0.2") == folder
+    assert result.job_numbers(folder / "jobs") == jobs
+    assert capsys.readouterr().out == first
+
+
+def test_more_trials_continue_a_study(sweep):
+    folder = sweep("study.n_trials=4", "study.generation=4")
+    before = values(folder)
+    assert sweep("study.n_trials=6", "study.generation=4") == folder
+    after = values(folder)
+    assert after[:4] == before and len(after) == 6
+
+
+class Stop(KeyboardInterrupt):
+    """Stands for a kill: nothing in the product catches it."""
+
+
+def stop_at(monkeypatch, owner, name, call):
+    """Make the given call of a function stop the command before it does anything."""
+    real, calls = getattr(owner, name), []
+
+    def stopping(*args, **kwargs):
+        calls.append(name)
+        if len(calls) == call:
+            raise Stop
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, stopping)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "call"),
+    [
+        (optuna.Study, "ask", 3),
+        (optuna.trial.Trial, "suggest_float", 2),
+        (optuna.Study, "tell", 1),
+        (optuna.Study, "tell", 3),
+        (optuna.Study, "tell", 6),
+        (optuna.trial.Trial, "set_user_attr", 4),
+        (result, "write", 1),
+        (result.os, "replace", 2),
+        (curves.Curves, "log", 3),
+        (Search, "_launch", 2),
+    ],
+)
+def test_stopped_anywhere_and_resumed_equals_never_stopped(sweep, monkeypatch, owner, name, call):
+    command = ["study.n_trials=8", "study.generation=4"]
+    whole = values(sweep(*command, "study.name=whole"))
+    with monkeypatch.context() as patch:
+        stop_at(patch, owner, name, call)
+        with pytest.raises(Stop):
+            sweep(*command, "study.name=stopped")
+    folder = sweep(*command, "study.name=stopped")
+    assert values(folder) == whole
+    assert all(t.state == TrialState.COMPLETE for t in load_study(folder).trials)
+    for run in folder.glob("dropout=*"):
+        events = EventAccumulator(str(run))
+        events.Reload()
+        assert [p.step for p in events.Scalars("loss/val")] == [1, 2]
+
+
+def test_a_typed_name_with_another_fingerprint_is_refused(sweep):
+    folder = sweep("dropout=0.0,0.2", "study.name=mine")
+    before = values(folder)
+    with pytest.raises(BadInput, match=r"study\.name=mine: exists, with another train\.lr"):
+        sweep("dropout=0.0,0.2", "study.name=mine", "train.lr=0.01")
+    with pytest.raises(BadInput, match=r"space\.dropout"):
+        sweep("dropout=0.0,0.3", "study.name=mine")
+    assert values(folder) == before
+
+
+def test_a_diverging_trial_fails_alone(sweep):
+    folder = sweep("dropout=0.0,0.2", "train.lr=1e-3,1e30")
+    healthy = sweep("dropout=0.0,0.2", "train.lr=1e-3")
+    trials = load_study(folder).trials
+    failed = [t for t in trials if t.params["train.lr"] == 1e30]
+    assert [t.state for t in failed] == [TrialState.FAIL] * 2
+    assert all("diverged at epoch" in t.user_attrs["reason"] for t in failed)
+    others = [t.value for t in trials if t not in failed]
+    assert others == pytest.approx([t.value for t in load_study(healthy).trials], rel=1e-4)
+    assert "diverged" in (folder / "report.md").read_text()
+
+
+def test_a_population_that_fails_leaves_the_others(sweep, monkeypatch):
+    from sweep import job
+
+    real = job.train
+
+    def train(config, work, folder):
+        if work.trials[0]["params"]["model.width"] == 8:
+            raise RuntimeError("no luck")
+        return real(config, work, folder)
+
+    monkeypatch.setattr(job, "train", train)
+    folder = sweep("dropout=0.0,0.2", "model.width=8,16")
+    trials = load_study(folder).trials
+    assert [t.state.name for t in trials] == ["FAIL", "COMPLETE", "FAIL", "COMPLETE"]
+    assert trials[0].user_attrs["reason"] == "RuntimeError: no luck"
+
+
+def test_when_everything_fails_the_command_does_and_can_be_repeated(sweep, monkeypatch):
+    from sweep import job
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "train", lambda *_: 1 / 0)
+        with pytest.raises(SweepFailed, match="ZeroDivisionError"):
+            sweep("dropout=0.0,0.2", "study.name=mine")
+    folder = sweep("dropout=0.0,0.2", "study.name=mine")
+    assert all(t.state == TrialState.COMPLETE for t in load_study(folder).trials)
+
+
+def test_population_size_changes_no_result(sweep):
+    together = sweep("dropout=0.0,0.2,0.5", "study.name=together")
+    apart = sweep("dropout=0.0,0.2,0.5", "study.name=apart", "train.fuse=2")
+    assert len(result.job_numbers(apart / "jobs")) == 3
+    one, other = ([t.value for t in load_study(f).trials] for f in (together, apart))
+    assert one == pytest.approx(other, rel=1e-5)
+
+
+def test_config_groups_and_data_make_one_study_each(sweep, tmp_path, capsys):
+    sweep("dropout=0.0,0.2", "data.n_train=100,200")
+    assert len(list((tmp_path / "runs").iterdir())) == 2
+    assert capsys.readouterr().out.count("| rate |") == 2
+
+
+def test_missing_data_fall_back_on_the_bundled_digits(sweep, tmp_path, capsys):
+    missing = ["data=mnist", "data.root=nowhere", "data.download=false"]
+    folder = sweep(*missing, "dropout=0.0,0.2")
+    assert folder.name.startswith("mlp-mnist5k-")
+    assert "data=mnist5k is used instead" in capsys.readouterr().err
+    assert "data=mnist5k is used instead" in (folder / "report.md").read_text()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["runs"]
+    with pytest.raises(DataUnavailable, match="MNIST is not in nowhere"):
+        sweep(*missing, "dropout=0.0,0.2", "data.fallback=null")
