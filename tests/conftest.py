@@ -15,17 +15,18 @@ from sweep.data import Data, load
 CONF = Path(__file__).parent.parent / "conf"
 MNIST5K = {"_target_": "sweep.digits.mnist5k", "n_train": 1000, "n_val": 500, "split_seed": 0}
 TINY = ["data=mnist5k", "data.n_train=200", "data.n_val=100", "model.width=16", "train.epochs=2"]
-TINY += ["study.seeds=2", "train.device=cpu"]
+DEVICE = torch.device(os.environ.get("TEST_DEVICE", "cpu"))  # scripts/gpu_check.py sets cuda
+TINY += ["study.seeds=2", f"train.device={DEVICE}"]
 
 
 @pytest.fixture(scope="session")
 def digits() -> Data:
-    return load(MNIST5K).to(torch.device("cpu"), torch.float64)
+    return load(MNIST5K).to(DEVICE, torch.float64)
 
 
 @pytest.fixture(scope="session")
 def digits32() -> Data:
-    return load(MNIST5K).to(torch.device("cpu"))
+    return load(MNIST5K).to(DEVICE)
 
 
 @pytest.fixture

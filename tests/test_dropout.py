@@ -11,6 +11,7 @@ from models.mlp import MLP, MLPConfig
 from sweep.config import TrainConfig
 from sweep.dropout import RateDropout, swap_dropout, uniform
 from sweep.population import Population, Setting, order_and_keys
+from tests.conftest import DEVICE
 
 RATES = [0.0, 0.1, 0.5, 0.9]
 SEEDS = [0, 1, 2]
@@ -19,16 +20,17 @@ SEEDS = [0, 1, 2]
 def population(rates=RATES, seeds=SEEDS, depth=2):
     configs = [MLPConfig(dropout=rate, width=512, depth=depth) for rate in rates]
     settings = [Setting(lambda config=config: MLP(config), 1e-3, 0.0) for config in configs]
-    return Population(settings, seeds, TrainConfig(), torch.device("cpu"), torch.float64)
+    return Population(settings, seeds, TrainConfig(), DEVICE, torch.float64)
 
 
 def sites(members, keys, train):
     """Return what went into and came out of each dropout, {path: (in, out)}, each (K, B, units)."""
     x = torch.rand(64, 1, 28, 28, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x = x.to(DEVICE)
     members.skeleton.train(train)
     seen = {}
     for path, dropout in members.dropouts.items():
-        members.buffers[f"{path}.keys"] = keys
+        members.buffers[f"{path}.keys"] = keys.to(DEVICE)
         dropout.calls = 0
         dropout.register_forward_hook(
             lambda module, ins, out, path=path: seen.update({path: (ins[0], out)})
@@ -76,7 +78,7 @@ def test_in_a_population_the_mask_is_that_of_the_member_alone():
     seen = sites(population(), keys_of_step(3), train=True)
     for site, (before, after) in enumerate(seen.values()):
         for k, (rate, seed) in enumerate((rate, seed) for rate in RATES for seed in SEEDS):
-            alone = mask(rate, seed, site, step=3).view(64, 512)
+            alone = mask(rate, seed, site, step=3).view(64, 512).to(DEVICE)  # made on the CPU
             assert torch.equal(after[k] != 0, (before[k] != 0) & alone)
 
 

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from models.mlp import MLP, MLPConfig
 from sweep.config import TrainConfig
 from sweep.population import Population, Setting, order_and_keys
+from tests.conftest import DEVICE
 
-CPU = torch.device("cpu")
 RATES = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
 
 
@@ -24,7 +24,7 @@ def setting(rate, lr=1e-3, weight_decay=0.01, width=32, model=MLP):
 
 def population(settings, seeds, dtype=torch.float64, **train):
     config = TrainConfig(**{"batch_size": 100, **train})
-    return Population(settings, seeds, config, CPU, dtype)
+    return Population(settings, seeds, config, DEVICE, dtype)
 
 
 def curves(settings, seeds, data, epochs=3, first_epoch=0, dtype=torch.float64):
@@ -40,20 +40,20 @@ def curves(settings, seeds, data, epochs=3, first_epoch=0, dtype=torch.float64):
 def plain_loop(seed, data, epochs, dtype, rate=0.0, lr=1e-3, weight_decay=0.01, batch_size=100):
     """Train one network as anybody would; return it with its validation loss after each epoch."""
     torch.manual_seed(seed)
-    model = MLP(MLPConfig(dropout=rate, width=32)).to(dtype)
+    model = MLP(MLPConfig(dropout=rate, width=32)).to(DEVICE, dtype)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
     losses = []
     for epoch in range(epochs):
         order, _ = order_and_keys(seed, epoch, len(data.train), batch_size)
         model.train()
-        for rows in order.split(batch_size):
+        for rows in order.to(DEVICE).split(batch_size):
             x, y = data.train[rows]
             optimizer.zero_grad()
             F.cross_entropy(model(x), y).backward()
             optimizer.step()
         model.eval()
         with torch.no_grad():
-            x, y = data.val[torch.arange(len(data.val))]
+            x, y = data.val[torch.arange(len(data.val), device=DEVICE)]
             losses.append(F.cross_entropy(model(x), y).item())
     return model, losses
 
@@ -143,7 +143,7 @@ def test_mean_over_seeds_agrees_with_plain_dropout(digits32):
     data, rate = digits32, 0.5
     ours = curves([setting(rate)], seeds, data, epochs=2, dtype=torch.float32)[-1, 0]
     plain = [plain_loop(s, data, 2, torch.float32, rate=rate)[1][-1] for s in seeds]
-    differences = ours - torch.tensor(plain)
+    differences = ours.cpu() - torch.tensor(plain)
     sem = differences.std() / math.sqrt(len(seeds))
     assert abs(differences.mean()) < 3 * sem
-    assert sem < 0.02 * ours.mean()  # or the line above could not fail
+    assert sem < 0.02 * ours.cpu().mean()  # or the line above could not fail

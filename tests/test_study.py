@@ -6,7 +6,6 @@ import math
 
 import optuna
 import pytest
-import torch
 from optuna.trial import TrialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -17,7 +16,7 @@ from sweep.data import load
 from sweep.digits import DataUnavailable
 from sweep.population import Population, Setting
 from sweep.study import Search, SweepFailed
-from tests.conftest import load_study
+from tests.conftest import DEVICE, load_study
 
 
 def values(folder):
@@ -31,12 +30,12 @@ def test_a_list_is_trained_rate_by_rate_as_a_population_alone(sweep):
     study = load_study(folder)
     assert [t.params["dropout"] for t in study.trials] == [0.0, 0.5, 0.2]
     config = {"_target_": "sweep.digits.mnist5k", "n_train": 200, "n_val": 100, "split_seed": 0}
-    data = load(config)
+    data = load(config).to(DEVICE)
     settings = [
         Setting(lambda rate=rate: MLP(MLPConfig(dropout=rate, width=16)), 1e-3, 0.01)
         for rate in (0.0, 0.5, 0.2)
     ]
-    members = Population(settings, [0, 1], TrainConfig(), torch.device("cpu"))
+    members = Population(settings, [0, 1], TrainConfig(), DEVICE)
     for epoch in range(3):
         members.train_epoch(data.train, epoch)
         losses = members.evaluate(data.val)[0].view(3, 2).mean(1)
