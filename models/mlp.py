@@ -1,5 +1,6 @@
 """A multilayer perceptron: linear, ReLU and dropout, `depth` times, then a linear head."""
 
+import math
 from dataclasses import dataclass
 
 import torch.nn as nn
@@ -34,10 +35,7 @@ class Block(nn.Module):
 class MLP(nn.Module):
     def __init__(self, config: MLPConfig):
         super().__init__()
-        n_pixels = 1
-        for size in config.input_shape:
-            n_pixels *= size
-        fan_ins = [n_pixels] + [config.width] * (config.depth - 1)
+        fan_ins = [math.prod(config.input_shape)] + [config.width] * (config.depth - 1)
         self.blocks = nn.Sequential(*(Block(config, fan_in) for fan_in in fan_ins))
         self.head = nn.Linear(config.width, config.n_classes)
 

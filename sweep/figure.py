@@ -35,7 +35,7 @@ def _rates(answer: Mapping[str, Any], axes: Any) -> None:
     rows.sort(key=lambda row: row["params"]["dropout"])
     rates = [row["params"]["dropout"] for row in rows]
     for metric, color in (("val_loss", "tab:orange"), ("train_loss", "tab:blue")):
-        means = [row[metric]["mean"] for row in rows]
+        means = [row[metric]["aligned"] for row in rows]
         bars = [SEED_SEMS * (row[metric]["sem"] or 0) for row in rows]
         axes.errorbar(
             rates,
@@ -49,11 +49,13 @@ def _rates(answer: Mapping[str, Any], axes: Any) -> None:
             label=metric.replace("_", " "),
         )
     axes.axvline(answer["best"]["params"]["dropout"], color="gray", ls=":", lw=1)
-    losses = [row["val_loss"]["mean"] for row in rows]
+    losses = [row["val_loss"]["aligned"] for row in rows]
     middle = sorted(losses)[len(losses) // 2]
     if max(losses) > min(losses) + 6 * (middle - min(losses)) > min(losses):
         axes.set_ylim(top=min(losses) + 6 * (middle - min(losses)))  # the wall at high rates
     axes.set(
-        xlabel="dropout rate", ylabel="loss, dropout off", title=f"mean of seeds ± {SEED_SEMS} sem"
+        xlabel="dropout rate",
+        ylabel="loss, dropout off",
+        title=f"aligned mean over seeds ± {SEED_SEMS} sem",
     )
     axes.legend()

@@ -1,24 +1,16 @@
-"""What a study found, for people and programs: the table, report.md, answer.json and the figure."""
+"""What a study found, in words: the table, report.md and what the terminal shows."""
 
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
-import numpy as np
 import optuna
-from omegaconf import OmegaConf
-from optuna.trial import TrialState
 
 from sweep import figure
-from sweep.answer import mean_and_sem, seed_offsets
-from sweep.plan import Plan, job_config
-from sweep.result import METRICS
-
-Answer = dict[str, Any]
+from sweep.findings import Answer, collect, learning_curves
+from sweep.plan import Plan
 
 
 def write(study: optuna.Study, plan: Plan, folder: Path) -> Answer:
@@ -26,101 +18,16 @@ def write(study: optuna.Study, plan: Plan, folder: Path) -> Answer:
     answer = collect(study, plan)
     _replace(folder / "answer.json", json.dumps(answer, indent=2))
     _replace(folder / "report.md", markdown(answer))
-    figure.draw(answer, _learning_curves(study), folder / "curve.png")
+    figure.draw(answer, learning_curves(study), folder / "curve.png")
     return answer
-
-
-def collect(study: optuna.Study, plan: Plan) -> Answer:
-    """Return what answer.json holds. What is not known yet is null."""
-    trials = study.get_trials(deepcopy=False)
-    rows = [_row(trial.number, trial.params, trial.user_attrs, trial.state) for trial in trials]
-    apart = {k: v for k, v in study.user_attrs.items() if k.startswith("baseline:")}
-    baselines = [_row(None, {"dropout": 0.0}, value) for _, value in sorted(apart.items())]
-    metric = plan.config.study.metric
-    done = [row for row in rows if row["state"] == "complete"]
-    _align_seeds([*done, *baselines], metric, plan)
-    best = min(done, key=lambda row: row["aligned"])
-    zero = [row for row in done if row["params"]["dropout"] == 0] + baselines
-    axis = next(axis for axis in plan.axes if axis.key == "dropout")
-    rate = best["params"]["dropout"]
-    return {
-        "study": study.study_name,
-        "metric": metric,
-        "trials": rows,
-        "baseline": min(zero, key=lambda row: row["aligned"]) if zero else None,
-        "best": {
-            "trial": best["number"],
-            "params": best["params"],
-            "dropout": {
-                "value": rate,
-                "low": None,
-                "high": None,
-                "level": None,
-                "edge": not axis.values and rate in {axis.low, axis.high} - {0},
-            },
-        },
-        "gain": None,
-        "verdict": None,
-        "test": None,
-        "throughput": _throughput([row for row in [*rows, *baselines] if "val_loss" in row]),
-        "warnings": study.user_attrs["warnings"],
-        "space": study.user_attrs["fingerprint"]["space"],
-        "config": OmegaConf.to_container(job_config(plan.cfg)),
-        "versions": study.user_attrs["versions"],
-        "data_sha256": study.user_attrs["fingerprint"]["data_sha256"],
-    }
-
-
-def _row(
-    number: int | None,
-    params: Mapping[str, Any],
-    attrs: Mapping[str, Any],
-    state: TrialState = TrialState.COMPLETE,
-) -> dict[str, Any]:
-    row: dict[str, Any] = {"number": number, "params": dict(params), "state": state.name.lower()}
-    if state != TrialState.COMPLETE:
-        return {**row, "reason": attrs.get("reason")}
-    for metric in METRICS:
-        mean, sem = mean_and_sem(attrs[metric])
-        row[metric] = {"mean": mean, "sem": sem, "of_seeds": attrs[metric]}
-    row |= {"seeds": attrs["seeds"], "fit": None}
-    return row | {"member_epochs_per_second": attrs["member_epochs_per_second"]}
-
-
-def _align_seeds(rows: Sequence[dict[str, Any]], metric: str, plan: Plan) -> None:
-    """Add to each row its metric without the luck of its seeds, which other rows do not share."""
-    defaults = {axis.key: OmegaConf.select(plan.cfg, axis.key) for axis in plan.axes}
-    logs = {axis.key for axis in plan.axes if axis.log}
-    points = [
-        [math.log(v) if key in logs else v for key, v in {**defaults, **row["params"]}.items()]
-        for row in rows
-    ]
-    values = [row[metric]["of_seeds"] for row in rows]
-    offsets = seed_offsets(np.array(points, float), [row["seeds"] for row in rows], values)
-    for row in rows:
-        row["aligned"] = row[metric]["mean"] - fmean(offsets[seed] for seed in row["seeds"])
-
-
-def _throughput(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return the speed over all trials: members trained together were each told the same."""
-    members = sum(len(row["seeds"]) for row in rows)
-    time = sum(len(row["seeds"]) / row["member_epochs_per_second"] for row in rows)
-    return {"members": members, "member_epochs_per_second": members / time}
-
-
-def _learning_curves(study: optuna.Study) -> list[tuple[float, list[float]]]:
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return [
-        (trial.params["dropout"], [v for _, v in sorted(trial.intermediate_values.items())])
-        for trial in trials
-    ]
 
 
 def table(answer: Answer) -> str:
     """Return one line a trial, sorted by rate, as a Markdown table that reads well as it is."""
     others = [key for key in answer["space"] if key != "dropout"]
-    metric = answer["metric"].replace("_", " ")
-    head = ["rate", *others, f"aligned {metric}", "val loss", "val error", "train loss", "gap"]
+    metric = answer["metric"]
+    aligned = f"aligned {metric.replace('_', ' ')}"
+    head = ["rate", *others, aligned, "val loss", "val error", "train loss", "gap"]
     head += ["seeds", "trial"]
     rows = [row for row in answer["trials"] if row["state"] == "complete"]
     baseline = answer["baseline"]
@@ -130,17 +37,12 @@ def table(answer: Answer) -> str:
     for row in sorted(rows, key=lambda row: sorted(row["params"].items())):
         cells = [f"{row['params']['dropout']:.4g}"]
         cells += [f"{row['params'][key]:.4g}" if key in row["params"] else "-" for key in others]
-        cells += [
-            f"{row['aligned']:.4f}",
-            _plus_minus(row["val_loss"], 1),
-            _plus_minus(row["val_error"], 100),
-        ]
-        cells += [f"{row[metric]['mean']:.4f}" for metric in ("train_loss", "gap")]
-        number = row["number"]
-        mark = " best" if number == answer["best"]["trial"] else ""
-        lines.append(
-            [*cells, str(len(row["seeds"])), "baseline" if number is None else f"{number}{mark}"]
-        )
+        cells += [f"{row[metric]['aligned']:.4f}"]
+        cells += [_plus_minus(row["val_loss"], 1), _plus_minus(row["val_error"], 100)]
+        cells += [f"{row[name]['mean']:.4f}" for name in ("train_loss", "gap")]
+        trial = "baseline" if row["number"] is None else str(row["number"])
+        best = row["number"] == answer["best"]["trial"]
+        lines.append([*cells, str(len(row["seeds"])), trial + (" best" if best else "")])
     return _align(lines)
 
 
@@ -159,17 +61,17 @@ def _align(lines: list[list[str]]) -> str:
 
 def sentences(answer: Answer) -> list[str]:
     """Return what the table means, in words, and what to do with it."""
-    best, baseline = answer["best"], answer["baseline"]
+    best, baseline, metric = answer["best"], answer["baseline"], answer["metric"]
     row = next(row for row in answer["trials"] if row["number"] == best["trial"])
-    name = answer["metric"].replace("val_", "validation ")
+    name = metric.replace("val_", "validation ")
     complete = [row for row in answer["trials"] if row["state"] == "complete"]
     params = ", ".join(f"{key}={value:.4g}" for key, value in best["params"].items())
     lines = [
-        f"best: {params}, {name} {row['aligned']:.4f}, the lowest of {len(complete)} trials "
-        "and so a little lucky"
+        f"best: {params}, {name} {row[metric]['aligned']:.4f}, "
+        f"the lowest of {len(complete)} trials and so a little lucky"
     ]
     if baseline is not None and baseline["params"] != best["params"]:
-        lines.append(f"without dropout: {name} {baseline['aligned']:.4f}")
+        lines.append(f"without dropout: {name} {baseline[metric]['aligned']:.4f}")
     lines.append("aligned: mean over seeds, less by how much these seeds lie above all seeds")
     if best["dropout"]["edge"]:
         lines.append("the best rate is at the edge of the search")

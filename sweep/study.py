@@ -13,9 +13,11 @@ from typing import Any
 import optuna
 from omegaconf import DictConfig
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from sweep import data, report, result
-from sweep.config import BadInput
+from sweep.config import BadInput, Unreachable
 from sweep.digits import DataUnavailable
 from sweep.fingerprint import different, digest, fingerprint, versions
 from sweep.job import cut, pick_device
@@ -94,12 +96,12 @@ class Search:
 
     def _open(self) -> optuna.Study:
         """Create the study or load it, refusing one that another command made."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         url = self.plan.config.study.storage or f"sqlite:///{self.folder / 'study.db'}"
-        wait = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
-        escaped = url.replace("{", "{{").replace("}", "}}")  # Optuna formats its URLs
-        storage = optuna.storages.RDBStorage(escaped, engine_kwargs=wait)
-        study = optuna.create_study(storage=storage, study_name=self.name, load_if_exists=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            study = open_study(url, self.name)
+        except OSError as error:
+            raise Unreachable(f"{self.folder}: {error.strerror}") from None
         stored = study.user_attrs.get("fingerprint", self.fingerprint)
         if stored != self.fingerprint:
             keys = ", ".join(different(stored, self.fingerprint))
@@ -214,3 +216,16 @@ class Search:
             trial.set_user_attr(name, value)
         self.study.tell(trial, means[-1])
         progress.finish(means[-1], float(trial.params["dropout"]))
+
+
+def open_study(url: str, name: str) -> optuna.Study:
+    """Open a study in a storage; raise Unreachable where there is none behind the URL."""
+    wait = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
+    try:
+        escaped = url.replace("{", "{{").replace("}", "}}")  # Optuna formats its URLs
+        storage = optuna.storages.RDBStorage(escaped, engine_kwargs=wait)
+        return optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError) as error:
+        where = make_url(url).render_as_string(hide_password=True)
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise Unreachable(f"study.storage={where}: {reason}") from None

@@ -1,0 +1,110 @@
+"""Models of one's own: what is built from a class and a config, and what is refused."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from torch import nn
+
+from models.mlp import MLP
+from sweep.config import BadInput
+from sweep.model import builder, check_numbers, try_out
+from sweep.space import read_axis
+
+HERE = "tests.test_model"
+MLP_YAML = {"_target_": "models.mlp.MLP", "depth": 2, "width": 32}
+
+
+class Plain(nn.Module):
+    """A model whose config is whatever carries what it reads."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.fc = nn.Linear(784, config.units)
+        self.drop = nn.Dropout(config.dropout / 2)
+        self.head = nn.Linear(config.units, config.n_classes)
+
+    def forward(self, x):
+        return self.head(self.drop(self.fc(x.flatten(1)).relu()))
+
+
+class Deaf(Plain):
+    def __init__(self, config):
+        super().__init__(SimpleNamespace(units=8, dropout=0.5, n_classes=10))
+
+
+class Without(Plain):
+    def __init__(self, config):
+        super().__init__(config)
+        self.drop = nn.Identity()
+
+
+class Spatial(Plain):
+    def __init__(self, config):
+        super().__init__(config)
+        self.more = nn.Dropout2d(config.dropout)
+
+
+class Narrow(Plain):
+    def forward(self, x):
+        return super().forward(x)[:, :5]
+
+
+def attempt(name, axes=(), **numbers):
+    model = {"_target_": f"{HERE}.{name}", "units": 8, **numbers}
+    try_out(model, axes, input_shape=(1, 28, 28), n_classes=10)
+
+
+def test_a_bare_config_object_is_enough():
+    config = type("Config", (), {"dropout": 0.5})()
+    config.depth, config.width, config.input_shape, config.n_classes = 1, 16, (1, 28, 28), 10
+    assert MLP(config)(torch.zeros(3, 1, 28, 28)).shape == (3, 10)
+
+
+def test_parameter_count():
+    model = builder({**MLP_YAML, "width": 256}, 0.5, (1, 28, 28), 10)()
+    assert sum(p.numel() for p in model.parameters()) == 269_322
+
+
+def test_a_model_without_a_dataclass_gets_a_namespace():
+    model = builder({"_target_": f"{HERE}.Plain", "units": 8}, 0.6, (1, 28, 28), 10)()
+    assert model.drop.p == 0.3
+    attempt("Plain")
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("Deaf", "dropout is searched, but nothing in the model uses it"),
+        ("Without", r"no nn\.Dropout"),
+        ("Spatial", r"more is nn\.Dropout2d"),
+        ("Narrow", r"gives \(5,\) for a sample, not the 10 classes"),
+        ("Missing", "cannot be imported"),
+        ("attempt", r"must be a subclass of torch\.nn\.Module"),
+    ],
+)
+def test_models_that_cannot_be_searched_are_refused(name, complaint):
+    with pytest.raises(BadInput, match=complaint) as caught:
+        attempt(name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"width": 0}, "width must be at least 1"),
+        ({"width": "abc"}, "could not be converted to Integer"),
+        ({"width": 2.5}, "could not be converted to Integer"),
+        ({"wdith": 3}, "'wdith' not in 'MLPConfig'"),
+    ],
+)
+def test_the_dataclass_beside_the_model_is_its_schema(change, complaint):
+    with pytest.raises(BadInput, match=complaint):
+        builder({**MLP_YAML, **change}, 0.5, (1, 28, 28), 10)
+
+
+def test_both_ends_of_a_searched_number_are_checked():
+    override = OverridesParser.create().parse_override("model.width=interval(0,64)")
+    with pytest.raises(BadInput, match=r"model\.width=0: width must be at least 1"):
+        check_numbers(MLP_YAML, [read_axis("model.width", override, 32)])
