@@ -10,16 +10,16 @@ from torch.nn import functional as F
 @dataclass
 class MLPConfig:
     dropout: float = 0.0  # after every hidden layer
+    input_dropout: float = 0.0  # on the pixels
     depth: int = 2  # hidden layers
     width: int = 256  # units of a hidden layer
     input_shape: tuple[int, ...] = (1, 28, 28)
     n_classes: int = 10
 
     def __post_init__(self):
-        if self.depth < 1:
-            raise ValueError(f"depth must be at least 1, but got {self.depth}")
-        if self.width < 1:
-            raise ValueError(f"width must be at least 1, but got {self.width}")
+        for name in ("depth", "width"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, but got {getattr(self, name)}")
 
 
 class Block(nn.Module):
@@ -36,8 +36,9 @@ class MLP(nn.Module):
     def __init__(self, config: MLPConfig):
         super().__init__()
         fan_ins = [math.prod(config.input_shape)] + [config.width] * (config.depth - 1)
+        self.drop = nn.Dropout(config.input_dropout)
         self.blocks = nn.Sequential(*(Block(config, fan_in) for fan_in in fan_ins))
         self.head = nn.Linear(config.width, config.n_classes)
 
     def forward(self, x):  # (B, 1, 28, 28) -> (B, 10)
-        return self.head(self.blocks(x.flatten(1)))
+        return self.head(self.blocks(self.drop(x.flatten(1))))

@@ -32,6 +32,11 @@ def require(ok: bool, key: str, value: Any, allowed: str) -> None:
         raise BadInput(f"{key}={value}: {allowed}")
 
 
+def is_rate(key: str) -> bool:
+    """Tell a dropout rate by its name: dropout, model.input_dropout, model.conv_dropout."""
+    return key.endswith("dropout")
+
+
 def check_rate(key: str, rate: float) -> None:
     hint = "; a comma makes a list: use a point" if rate > 1 else ""
     require(0 <= rate < 1, key, rate, f"a rate must be at least 0 and below 1{hint}")

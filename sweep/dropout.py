@@ -74,13 +74,13 @@ def swap_dropout(model: nn.Module) -> list[RateDropout]:
     """
     sites: dict[nn.Module, RateDropout] = {}
     for path, module in list(model.named_modules(remove_duplicate=False)):
-        if isinstance(module, nn.Dropout):
+        if type(module) is nn.Dropout:
             site = sites.setdefault(module, RateDropout(module.p, len(sites)))
             owner, _, name = path.rpartition(".")
             setattr(model.get_submodule(owner), name, site)
         elif isinstance(module, nn.modules.dropout._DropoutNd):
             raise ValueError(
-                f"{path} is nn.{type(module).__name__}, but only nn.Dropout can have a rate of its "
+                f"{path} is {type(module).__name__}, but only nn.Dropout can have a rate of its "
                 "own in each member"
             )
     if not sites:

@@ -22,12 +22,13 @@ def collect(study: optuna.Study, plan: Plan) -> Answer:
     trials = study.get_trials(deepcopy=False)
     rows = [_row(trial.number, trial.params, trial.user_attrs, trial.state) for trial in trials]
     apart = {k: v for k, v in study.user_attrs.items() if k.startswith("baseline:")}
-    baselines = [_row(None, {"dropout": 0.0}, value) for _, value in sorted(apart.items())]
+    nothing = dict.fromkeys(plan.rates, 0.0)
+    baselines = [_row(None, nothing, value) for _, value in sorted(apart.items())]
     metric = plan.config.study.metric
     done = [row for row in rows if row["state"] == "complete"]
     _align_seeds([*done, *baselines], plan)
     best = min(done, key=lambda row: row[metric]["aligned"])
-    zero = [row for row in done if row["params"]["dropout"] == 0] + baselines
+    zero = [row for row in done if all(row["params"][key] == 0 for key in nothing)] + baselines
     axis = next(axis for axis in plan.axes if axis.key == "dropout")
     rate = best["params"]["dropout"]
     return {

@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from sweep import result
-from sweep.config import BadInput, Config, typed
+from sweep.config import BadInput, Config, is_rate, typed
 from sweep.curves import Curves, run_name
 from sweep.data import Data, load
 from sweep.model import builder
@@ -114,6 +114,8 @@ def cut(trials: Sequence[dict[str, Any]], n_seeds: int, fuse: int) -> list[list[
     """Cut trials into populations: one architecture each, and no more than `fuse` members."""
     shapes: dict[str, list[dict[str, Any]]] = {}
     for trial in trials:
-        shapes.setdefault(json.dumps(section(trial["params"], "model.")), []).append(trial)
+        numbers = section(trial["params"], "model.")
+        shape = {key: value for key, value in numbers.items() if not is_rate(key)}
+        shapes.setdefault(json.dumps(shape), []).append(trial)
     size = max(1, fuse // n_seeds)
     return [group[i : i + size] for group in shapes.values() for i in range(0, len(group), size)]

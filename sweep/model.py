@@ -8,13 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from sweep.config import BadInput
-from sweep.dropout import swap_dropout
 from sweep.space import Axis
 
 
@@ -63,31 +61,6 @@ def config_class(cls: type[nn.Module]) -> Any:
     hints = typing.get_type_hints(cls.__init__)
     found = hints.get(parameters[0]) if parameters else None
     return found if dataclasses.is_dataclass(found) else None
-
-
-def try_out(
-    model: Mapping[str, Any], axes: Sequence[Axis], input_shape: tuple[int, ...], n_classes: int
-) -> None:
-    """Build the model at each end of what is searched and pass two blank samples through it.
-
-    Raises BadInput where a number is not allowed, the output has another shape than the classes
-    ask for, or no nn.Dropout follows config.dropout.
-    """
-    for variant in variants(model, axes):
-        shown = describe(variant)
-        try:
-            built = [builder(variant, rate, input_shape, n_classes)() for rate in (0.25, 0.75)]
-            rates = [[site.rate.item() for site in swap_dropout(model)] for model in built]
-            with torch.no_grad():
-                shape = tuple(built[0].eval()(torch.zeros(2, *input_shape)).shape)
-        except BadInput:
-            raise
-        except Exception as error:
-            raise BadInput(f"{shown}: {str(error).splitlines()[0]}") from error
-        if shape != (2, n_classes):
-            raise BadInput(f"{shown}: gives {shape[1:]} for a sample, not the {n_classes} classes")
-        if rates[0] == rates[1]:
-            raise BadInput(f"{shown}: dropout is searched, but nothing in the model uses it")
 
 
 def variants(model: Mapping[str, Any], axes: Sequence[Axis]) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from sweep.config import BadInput, Config, typed
+from sweep.config import BadInput, Config, is_rate, typed
 from sweep.space import Axis, read_axis
 
 SEARCHED = "dropout, model.* numbers, train.lr and train.weight_decay"
@@ -38,6 +38,11 @@ class Plan:
     def grid(self) -> bool:
         """All axes are lists: every combination once."""
         return all(axis.values for axis in self.axes)
+
+    @property
+    def rates(self) -> list[str]:
+        """The searched keys that are dropout rates; without dropout they are all 0."""
+        return [axis.key for axis in self.axes if is_rate(axis.key)]
 
     @property
     def combinations(self) -> list[dict[str, Any]]:

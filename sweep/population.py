@@ -4,6 +4,7 @@ Axes: P trials, S seeds, K = P * S members (trial by trial), B samples of a batc
 """
 
 import copy
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,12 +18,11 @@ from torch.nn import functional as F
 from sweep.config import TrainConfig
 from sweep.data import Split
 from sweep.dropout import RateDropout, swap_dropout
+from sweep.optimizer import Numbers, StackedAdamW
 
-EVALUATION_BATCH = 1000  # samples; all members see each at once
-SCHEDULES: dict[str, Callable[[float], float]] = {  # part of training done -> factor on lr
-    "constant": lambda done: 1.0,
-    "cosine": lambda done: (1 + math.cos(math.pi * done)) / 2,
-}
+EVALUATED = {"cpu": 4096, "cuda": 262_144}  # members x samples at once: more leaves the cache
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,11 @@ class Population:
             for path, module in self.skeleton.named_modules()
             if isinstance(module, RateDropout)
         }
-        for path in self.dropouts:  # one key a seed, seen by all members: no axis K
-            self.buffers[f"{path}.keys"] = torch.zeros(len(seeds), dtype=torch.int32, device=device)
-        self.slices = list(self._slices(settings))
-        self.optimizer = self._optimizer(settings)
-        factor = SCHEDULES[config.schedule]
-        self.scheduler = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer, lambda epoch: factor(epoch / config.epochs)
-        )
+        self.key_names = {f"{path}.keys" for path in self.dropouts}
+        self._set_keys(torch.zeros(len(seeds), dtype=torch.int32, device=device))
+        numbers = [Numbers(setting.lr, setting.weight_decay) for setting in settings]
+        self.optimizer = StackedAdamW(self.params, numbers, config.schedule, config.epochs)
+        self.fused: bool | None = None  # whether vmap takes the model; the first step finds out
 
     def _member(self, setting: Setting, i: int) -> nn.Module:
         """Build one network; a seed's weights at the start are the same at every rate."""
@@ -77,6 +74,10 @@ class Population:
         for dropout in swap_dropout(model):
             dropout.seed.fill_(i)
         return model.to(self.device, self.dtype)
+
+    def _set_keys(self, keys: Tensor) -> None:
+        """Give all dropouts the step's noise keys (S,), which all members see: no axis K."""
+        self.buffers |= dict.fromkeys(self.key_names, keys)
 
     def train_epoch(
         self, data: Split, epoch: int, on_step: Callable[[], None] = lambda: None
@@ -90,27 +91,17 @@ class Population:
             x, y = data[rows]
             total += self.step(x, y, keys) * (rows.shape[1] / len(data))
             on_step()
-        self.scheduler.step()
+        self.optimizer.end_epoch()
         return total
 
     def step(self, x: Tensor, y: Tensor, keys: Tensor) -> Tensor:
         """Take one optimiser step; x (S, B, ...), y (S, B), keys (S,). Returns the losses (K,)."""
         self.skeleton.train()
-        for path, dropout in self.dropouts.items():
-            self.buffers[f"{path}.keys"] = keys
-            dropout.calls = 0
+        self._set_keys(keys)
         losses, _ = self._outcomes(x[self.seed_of], y[self.seed_of], of_member=True)
         # members share no weights, so the gradient of the sum is each one's own
         gradients = torch.autograd.grad(losses.sum(), list(self.params.values()), allow_unused=True)
-        # contiguous: fused AdamW reads memory in order and would misread a transposed gradient
-        by_name = {
-            name: None if gradient is None else gradient.contiguous()
-            for name, gradient in zip(self.params, gradients, strict=True)
-        }
-        for name, cut, view in self.slices:
-            gradient = by_name[name]
-            view.grad = None if gradient is None else gradient[cut]
-        self.optimizer.step()
+        self.optimizer.step(dict(zip(self.params, gradients, strict=True)))
         return losses.detach()
 
     @torch.no_grad()
@@ -118,29 +109,70 @@ class Population:
         """Return each member's mean loss and error rate, both (K,), dropout off."""
         self.skeleton.eval()
         total = torch.zeros(2, len(self.seed_of), dtype=torch.float64, device=self.device)
-        for rows in torch.split(torch.arange(len(data), device=self.device), EVALUATION_BATCH):
+        size = max(1, EVALUATED[self.device.type] // len(self.seed_of))
+        for rows in torch.split(torch.arange(len(data), device=self.device), size):
             outcomes = torch.stack(self._outcomes(*data[rows], of_member=False))
             total += outcomes.double() * (len(rows) / len(data))
         return total[0], total[1]
 
     def _outcomes(self, x: Tensor, y: Tensor, of_member: bool) -> tuple[Tensor, Tensor]:
         """Return losses and error rates (K,) on x and y, which have an axis K or are all's."""
-
-        def member(
-            params: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor
-        ) -> tuple[Tensor, Tensor]:
-            outputs = functional_call(self.skeleton, (params, buffers), (x,)).to(self.dtype)
-            error = (outputs.argmax(-1) != y).to(self.dtype).mean()
-            return LOSSES[self.config.loss](outputs, y), error
-
-        shared = {f"{path}.keys" for path in self.dropouts}
-        buffer_axes = {name: None if name in shared else 0 for name in self.buffers}
-        axis = 0 if of_member else None
-        run = torch.vmap(member, in_dims=(0, buffer_axes, axis, axis))
         bf16 = self.config.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            losses, errors = run(self.params, self.buffers, x, y)
+            if self.fused is None:
+                self.fused = self._vmap_takes(x, y, of_member)
+            outcomes = self._together if self.fused else self._one_by_one
+            return outcomes(x, y, of_member)
+
+    @torch.no_grad()
+    def _vmap_takes(self, x: Tensor, y: Tensor, of_member: bool) -> bool:
+        """Try vmap once; what it changed in the buffers is undone."""
+        before = {name: buffer.clone() for name, buffer in self.buffers.items()}
+        try:
+            self._together(x, y, of_member)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[0]
+            log.warning("trained member by member, since vmap cannot take the model: %s", reason)
+            return False
+        finally:
+            self.buffers = before
+        return True
+
+    def _together(self, x: Tensor, y: Tensor, of_member: bool) -> tuple[Tensor, Tensor]:
+        buffer_axes = {name: None if name in self.key_names else 0 for name in self.buffers}
+        axis = 0 if of_member else None
+        run = torch.vmap(self._outcome, in_dims=(0, buffer_axes, axis, axis))
+        losses, errors = run(self.params, self.buffers, x, y)
         return losses, errors
+
+    def _one_by_one(self, x: Tensor, y: Tensor, of_member: bool) -> tuple[Tensor, Tensor]:
+        """Do the same without vmap; a member's buffers are views, so it updates its own."""
+        params = {name: param.unbind() for name, param in self.params.items()}
+        outcomes = []
+        for k, i in enumerate(self.seed_of.tolist()):
+            buffers = {
+                name: buffer[i : i + 1] if name in self.key_names else buffer[k]
+                for name, buffer in self.buffers.items()
+            }
+            for path in self.dropouts:  # of the one key left
+                buffers[f"{path}.seed"] = torch.zeros_like(buffers[f"{path}.seed"])
+            mine = {name: param[k] for name, param in params.items()}
+            batch = (x[k], y[k]) if of_member else (x, y)
+            outcomes.append(torch.stack(self._outcome(mine, buffers, *batch)))
+        losses, errors = torch.stack(outcomes, dim=1)
+        return losses, errors
+
+    def _outcome(
+        self, params: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return one member's loss and error rate."""
+        for dropout in self.dropouts.values():
+            dropout.calls = 0
+        outputs = functional_call(self.skeleton, (params, buffers), (x,)).to(self.dtype)
+        error = (outputs.argmax(-1) != y).to(self.dtype).mean()
+        return LOSSES[self.config.loss](outputs, y), error
 
     def table(self, values: Tensor) -> list[list[float]]:
         """Return a value of each member (K,) as P rows of S numbers."""
@@ -156,25 +188,6 @@ class Population:
         orders, keys = zip(*(order_and_keys(s, epoch, n, size) for s in self.seeds), strict=True)
         steps = torch.split(torch.stack(orders).to(self.device), size, dim=1)
         yield from zip(steps, torch.stack(keys, dim=1).to(self.device), strict=True)
-
-    def _slices(self, settings: Sequence[Setting]) -> Iterator[tuple[str, slice, Tensor]]:
-        """Yield what the optimiser moves: each stacked tensor, or a view of each trial's rows."""
-        n_seeds = len(self.seeds)
-        cuts = [slice(p * n_seeds, (p + 1) * n_seeds) for p in range(len(settings))]
-        if len({(setting.lr, setting.weight_decay) for setting in settings}) == 1:
-            cuts = [slice(None)]
-        for cut in cuts:
-            for name, param in self.params.items():
-                yield name, cut, param.detach()[cut]
-
-    def _optimizer(self, settings: Sequence[Setting]) -> torch.optim.AdamW:
-        groups = []
-        views = [view for _, _, view in self.slices]
-        for p in range(0, len(views), len(self.params)):
-            setting = settings[p // len(self.params)]
-            part = views[p : p + len(self.params)]
-            groups.append({"params": part, "lr": setting.lr, "weight_decay": setting.weight_decay})
-        return torch.optim.AdamW(groups, fused=True)
 
 
 def cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:

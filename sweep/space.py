@@ -14,7 +14,7 @@ from hydra.core.override_parser.types import (
     RangeSweep,
 )
 
-from sweep.config import BadInput, TrainConfig, check_rate
+from sweep.config import BadInput, TrainConfig, check_rate, is_rate
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -55,6 +55,8 @@ class Axis:
 
 def read_axis(key: str, override: Override, default: Any) -> Axis:
     """Read one override as an axis whose numbers have the type of the key's default."""
+    if default is None and is_rate(key):  # a rate that follows dropout unless it is given
+        default = 0.0
     if isinstance(default, bool) or not isinstance(default, int | float):
         raise BadInput(f"{key}={override.get_value_string()}: only numbers can be searched")
     value = override.value()
@@ -129,7 +131,7 @@ def _typed(key: str, value: Any, kind: type) -> Number:
 
 
 def _check(key: str, number: Number) -> None:
-    if key == "dropout":
+    if is_rate(key):
         check_rate(key, number)
     elif key.startswith("train."):
         changed: dict[str, Any] = {key.removeprefix("train."): number}

@@ -20,8 +20,9 @@ from sweep import data, report, result
 from sweep.config import BadInput, Unreachable
 from sweep.digits import DataUnavailable
 from sweep.fingerprint import different, digest, fingerprint, versions
+from sweep.inspection import try_out
 from sweep.job import cut, pick_device
-from sweep.model import check_numbers, try_out
+from sweep.model import check_numbers
 from sweep.plan import Plan
 from sweep.progress import progress
 from sweep.result import Outcome, Work
@@ -58,7 +59,8 @@ class Search:
         self.device = pick_device(plan.config.train.device)
         check_numbers(plan.config.model, plan.axes)
         samples = self._data()
-        try_out(self.plan.config.model, self.plan.axes, samples.input_shape, samples.n_classes)
+        shapes = samples.input_shape, samples.n_classes
+        self.warnings += try_out(self.plan.config.model, self.plan.axes, *shapes)
         self.fingerprint = fingerprint(self.plan, samples.sha256)
         self.digest = digest(self.fingerprint)
         made = f"{self.plan.labels['model']}-{self.plan.labels['data']}-{self.digest[:8]}"
@@ -124,7 +126,7 @@ class Search:
         waiting = {n: trial for n, trial in trials.items() if isinstance(trial, Trial)}
         wanted: dict[int | None, dict[str, Any]] = {n: t.params for n, t in waiting.items()}
         if self._wants_baseline(generation, numbers):
-            wanted[None] = {"dropout": 0.0}
+            wanted[None] = dict.fromkeys(self.plan.rates, 0.0)
             config = self.plan.config
             progress.extend(config.study.seeds * config.train.epochs)
         outcomes = self._outcomes(generation, wanted)
@@ -153,9 +155,10 @@ class Search:
 
     def _wants_baseline(self, generation: int, numbers: range) -> bool:
         """Rate 0 is trained beside the others until it is among the trials."""
-        rates = [trial.params["dropout"] for trial in self._trials()[: numbers.stop]]
+        points = [trial.params for trial in self._trials()[: numbers.stop]]
+        have = any(all(point[key] == 0 for key in self.plan.rates) for point in points)
         known = f"baseline:{generation}" in self.study.user_attrs
-        return self.plan.config.study.baseline and 0 not in rates and not known
+        return self.plan.config.study.baseline and not have and not known
 
     def _outcomes(
         self, generation: int, wanted: dict[int | None, dict[str, Any]]

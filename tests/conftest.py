@@ -9,6 +9,7 @@ import pytest
 import torch
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from torch.func import functional_call
 
 from sweep.data import Data, load
 
@@ -49,3 +50,24 @@ def sweep(tmp_path, monkeypatch) -> Callable[..., Path]:
 
 def load_study(folder: Path) -> optuna.Study:
     return optuna.load_study(study_name=folder.name, storage=f"sqlite:///{folder}/study.db")
+
+
+def sites(members, keys, train):
+    """Return what went into and came out of each dropout, {path: (in, out)}, each (K, B, units)."""
+    x = torch.rand(64, 1, 28, 28, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x = x.to(DEVICE)
+    members.skeleton.train(train)
+    seen = {}
+    for path, dropout in members.dropouts.items():
+        members.buffers[f"{path}.keys"] = keys.to(DEVICE)
+        dropout.calls = 0
+        dropout.register_forward_hook(
+            lambda module, ins, out, path=path: seen.update({path: (ins[0], out)})
+        )
+
+    def member(params, buffers):
+        functional_call(members.skeleton, (params, buffers), (x,))
+        return seen
+
+    axes = {name: None if name.endswith(".keys") else 0 for name in members.buffers}
+    return torch.vmap(member, in_dims=(0, axes))(members.params, members.buffers)

@@ -48,7 +48,7 @@ BAD = [
     (["droput=0.3,0.4"], "droput"),
     (["model.wdith=64"], "wdith"),
     (["model.dropout=0.3"], "use dropout="),
-    (["model=nope"], "Available options in 'model': mlp"),
+    (["model=nope"], "Available options in 'model': cnn mlp rnn transformer"),
     (["model=mlp,nope"], "model/nope"),
     (["study.n_trials=0"], "study.n_trials=0: must be at least 1"),
     (["study.n_trials=1.5"], "study.n_trials=1.5"),

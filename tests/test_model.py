@@ -6,11 +6,13 @@ import pytest
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from torch import nn
+from torch.nn import functional as F
 
 from models.mlp import MLP
 from sweep.config import BadInput
-from sweep.model import builder, check_numbers, try_out
-from sweep.space import read_axis
+from sweep.inspection import try_out
+from sweep.model import builder, check_numbers
+from sweep.space import Axis, read_axis
 
 HERE = "tests.test_model"
 MLP_YAML = {"_target_": "models.mlp.MLP", "depth": 2, "width": 32}
@@ -46,18 +48,55 @@ class Spatial(Plain):
         self.more = nn.Dropout2d(config.dropout)
 
 
+class Functional(Plain):
+    def forward(self, x):
+        return super().forward(F.dropout(x, 0.1, self.training))
+
+
+class Sdpa(Plain):
+    def forward(self, x):
+        x = F.scaled_dot_product_attention(x, x, x, dropout_p=0.1 if self.training else 0.0)
+        return super().forward(x)
+
+
+class Noisy(Plain):
+    def __init__(self, config):
+        super().__init__(config)
+        self.relu = nn.Sequential(nn.Identity(), nn.RReLU())
+
+    def forward(self, x):
+        return super().forward(self.relu(x))
+
+
+class Subclass(Plain):
+    def __init__(self, config):
+        super().__init__(config)
+        self.drop = type("MyDropout", (nn.Dropout,), {})(config.dropout)
+
+
+class Normed(Plain):
+    def __init__(self, config):
+        super().__init__(config)
+        self.norm = nn.BatchNorm1d(config.units)
+
+    def forward(self, x):
+        return self.head(self.norm(self.drop(self.fc(x.flatten(1)).relu())))
+
+
 class Narrow(Plain):
     def forward(self, x):
         return super().forward(x)[:, :5]
 
 
-def attempt(name, axes=(), **numbers):
-    model = {"_target_": f"{HERE}.{name}", "units": 8, **numbers}
-    try_out(model, axes, input_shape=(1, 28, 28), n_classes=10)
+def attempt(name, *keys):
+    """Inspect a model of this file as a search of dropout, and of other rates, would."""
+    model = {"_target_": f"{HERE}.{name}", "units": 8, **dict.fromkeys(keys, 0.0)}
+    axes = [Axis(key, (0.0, 0.5)) for key in ("dropout", *(f"model.{key}" for key in keys))]
+    return try_out(model, axes, input_shape=(1, 28, 28), n_classes=10)
 
 
 def test_a_bare_config_object_is_enough():
-    config = type("Config", (), {"dropout": 0.5})()
+    config = type("Config", (), {"dropout": 0.5, "input_dropout": 0.0})()
     config.depth, config.width, config.input_shape, config.n_classes = 1, 16, (1, 28, 28), 10
     assert MLP(config)(torch.zeros(3, 1, 28, 28)).shape == (3, 10)
 
@@ -78,8 +117,12 @@ def test_a_model_without_a_dataclass_gets_a_namespace():
     [
         ("Deaf", "dropout is searched, but nothing in the model uses it"),
         ("Without", r"no nn\.Dropout"),
-        ("Spatial", r"more is nn\.Dropout2d"),
+        ("Spatial", r"more is Dropout2d"),
         ("Narrow", r"gives \(5,\) for a sample, not the 10 classes"),
+        ("Functional", r"the model \(Functional\) draws random numbers \(aten.bernoulli_\)"),
+        ("Sdpa", r"the model \(Sdpa\) draws random numbers"),
+        ("Noisy", r"relu\.1 \(RReLU\) draws random numbers"),
+        ("Subclass", r"drop is MyDropout"),
         ("Missing", "cannot be imported"),
         ("attempt", r"must be a subclass of torch\.nn\.Module"),
     ],
@@ -88,6 +131,18 @@ def test_models_that_cannot_be_searched_are_refused(name, complaint):
     with pytest.raises(BadInput, match=complaint) as caught:
         attempt(name)
     assert "\n" not in str(caught.value)
+
+
+def test_a_rate_that_no_module_uses_is_refused():
+    with pytest.raises(
+        BadInput, match=r"model\.more_dropout is searched, but nothing in the model"
+    ):
+        attempt("Plain", "more_dropout")
+
+
+def test_dropout_before_batch_normalisation_is_worth_a_warning():
+    (warning,) = attempt("Normed")
+    assert warning.startswith("dropout stands before norm (BatchNorm1d)")
 
 
 @pytest.mark.parametrize(

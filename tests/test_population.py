@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from models.mlp import MLP, MLPConfig
@@ -37,10 +38,12 @@ def curves(settings, seeds, data, epochs=3, first_epoch=0, dtype=torch.float64):
     return torch.stack(out)
 
 
-def plain_loop(seed, data, epochs, dtype, rate=0.0, lr=1e-3, weight_decay=0.01, batch_size=100):
+def plain_loop(
+    seed, data, epochs, dtype, rate=0.0, lr=1e-3, weight_decay=0.01, batch_size=100, model=MLP
+):
     """Train one network as anybody would; return it with its validation loss after each epoch."""
     torch.manual_seed(seed)
-    model = MLP(MLPConfig(dropout=rate, width=32)).to(DEVICE, dtype)
+    model = model(MLPConfig(dropout=rate, width=32)).to(DEVICE, dtype)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
     losses = []
     for epoch in range(epochs):
@@ -96,7 +99,7 @@ def test_cosine_schedule_is_torchs(digits):
     optimizer = torch.optim.AdamW([weight], lr=1e-3)
     oracle = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=4)
     for epoch in range(4):
-        assert math.isclose(members.optimizer.param_groups[0]["lr"], oracle.get_last_lr()[0])
+        assert math.isclose(members.optimizer.adamw.param_groups[0]["lr"], oracle.get_last_lr()[0])
         members.train_epoch(digits.train, epoch)
         optimizer.step()
         oracle.step()
@@ -147,3 +150,64 @@ def test_mean_over_seeds_agrees_with_plain_dropout(digits32):
     sem = differences.std() / math.sqrt(len(seeds))
     assert abs(differences.mean()) < 3 * sem
     assert sem < 0.02 * ours.cpu().mean()  # or the line above could not fail
+
+
+class Fused(nn.Module):
+    """A recurrent network by torch's own kernel, which vmap does not take."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.gru = nn.GRU(28, 8, batch_first=True)
+        self.drop = nn.Dropout(config.dropout)
+        self.head = nn.Linear(8, 10)
+
+    def forward(self, x):
+        return self.head(self.drop(self.gru(x.squeeze(1))[0][:, -1]))
+
+
+class Branching(MLP):
+    """A network whose way depends on its numbers."""
+
+    def forward(self, x):
+        y = super().forward(x)
+        return 2 * y if y.sum() > 0 else y
+
+
+class Normed(MLP):
+    """A network with buffers that change while it trains."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.norm = nn.BatchNorm1d(784)
+
+    def forward(self, x):
+        return super().forward(self.norm(x.flatten(1)))
+
+
+@pytest.mark.parametrize(("model", "fused"), [(Fused, False), (Branching, False), (Normed, True)])
+def test_what_vmap_takes_and_does_not_take_trains_alike(digits, model, fused, caplog):
+    settings = [setting(rate, model=model) for rate in (0.0, 0.5)]
+    members = population(settings, [2, 3])
+    for epoch in range(2):
+        members.train_epoch(digits.train, epoch)
+    assert members.fused == fused
+    said = [r for r in caplog.records if "member by member" in r.message]
+    assert len(said) == (0 if fused else 1)
+    losses = members.evaluate(digits.val)[0].view(2, 2)
+    plain_model, plain = plain_loop(3, digits, 2, torch.float64, model=model)
+    assert abs(losses[0, 1].item() - plain[-1]) < 1e-10
+    for name, buffer in plain_model.named_buffers():
+        torch.testing.assert_close(members.buffers[name][1], buffer, rtol=0, atol=1e-10)
+    single = curves([setting(0.5, model=model)], [3], digits, epochs=2)[-1, 0, 0]
+    assert abs(losses[1, 1] - single) < 1e-10
+
+
+def test_one_by_one_gives_the_numbers_of_together(digits):
+    settings = [setting(rate) for rate in (0.0, 0.5)]
+    together, apart = population(settings, [2, 3]), population(settings, [2, 3])
+    apart.fused = False
+    for members in (together, apart):
+        members.train_epoch(digits.train, 0)
+    assert together.fused
+    for name, param in together.params.items():
+        torch.testing.assert_close(apart.params[name], param, rtol=0, atol=1e-10)

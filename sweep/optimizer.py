@@ -1,0 +1,62 @@
+"""AdamW for a population: torch's own, over stacked tensors of which each trial owns some rows."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SCHEDULES: dict[str, Callable[[float], float]] = {  # part of training done -> factor on lr
+    "constant": lambda done: 1.0,
+    "cosine": lambda done: (1 + math.cos(math.pi * done)) / 2,
+}
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What AdamW is told for one trial."""
+
+    lr: float
+    weight_decay: float
+
+
+class StackedAdamW:
+    """Moves tensors (K, ...), K = P * S trial by trial; a trial's rows have its own numbers."""
+
+    def __init__(
+        self, params: Mapping[str, Tensor], trials: Sequence[Numbers], schedule: str, epochs: int
+    ) -> None:
+        self.views: list[tuple[str, slice, Tensor]] = []
+        groups = []
+        for numbers, rows in _groups(trials, n_members=len(next(iter(params.values())))):
+            views = [(name, rows, param.detach()[rows]) for name, param in params.items()]
+            self.views += views
+            groups.append({"params": [view for _, _, view in views], **vars(numbers)})
+        self.adamw = torch.optim.AdamW(groups, fused=True)
+        factor = SCHEDULES[schedule]
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(
+            self.adamw, lambda epoch: factor(epoch / epochs)
+        )
+
+    def step(self, gradients: Mapping[str, Tensor | None]) -> None:
+        """Take a step; gradients (K, ...) by name, None for what the loss does not reach."""
+        # contiguous: fused AdamW reads memory in order and would misread a transposed gradient
+        ordered = {name: None if g is None else g.contiguous() for name, g in gradients.items()}
+        for name, rows, view in self.views:
+            gradient = ordered[name]
+            view.grad = None if gradient is None else gradient[rows]
+        self.adamw.step()
+
+    def end_epoch(self) -> None:
+        self.scheduler.step()
+
+
+def _groups(trials: Sequence[Numbers], n_members: int) -> Iterator[tuple[Numbers, slice]]:
+    """Yield numbers and the rows they hold for: all rows at once where all trials agree."""
+    if len(set(trials)) == 1:
+        yield trials[0], slice(None)
+        return
+    n_seeds = n_members // len(trials)
+    for p, numbers in enumerate(trials):
+        yield numbers, slice(p * n_seeds, (p + 1) * n_seeds)
