@@ -20,11 +20,13 @@ from typing import Any
 import torch
 
 from models.mlp import MLP, MLPConfig
+from scripts import bench_models
 from sweep.config import TrainConfig
 from sweep.data import Data, load
 from sweep.population import Population, Setting
 
 TESTS = ["tests/test_dropout.py", "tests/test_population.py", "tests/test_study.py"]
+TESTS += ["tests/test_models.py", "tests/test_model.py"]
 FULL = {"_target_": "sweep.digits.mnist", "download": True, "n_train": None, "n_val": 10_000}
 
 
@@ -44,6 +46,8 @@ def main() -> None:
         for width, trials, seeds in ((256, 8, 3), (256, 16, 1), (1024, 64, 1))
         for precision in ("float32", "bf16")
     ]
+    digits = load(bench_models.DIGITS).to(device).train
+    report["models"] = [bench_models.row(m, digits, device, 5) for m in sorted(bench_models.MODELS)]
     report["default_sweep"] = default_sweep(args.device)
     args.out.write_text(json.dumps(report, indent=2))
     print(json.dumps(report, indent=2))

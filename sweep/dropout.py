@@ -5,38 +5,65 @@ member the rate of the first. The noise is a hash of (seed, epoch, step, site, e
 generator's stream, so that no mask depends on who else is trained; all rates of a seed share it.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+
+from sweep.lowering import Dims, UnderVmap, members_first
 
 
 class RateDropout(nn.Module):
     """nn.Dropout with its rate in a buffer and its noise from `uniform`.
 
-    `keys` holds one int32 key for each seed of the population, new at every step; `seed` says which
-    of them is this member's.
+    A step begins with a key for each of S seeds. Run for one member, the module drops by the noise
+    of seed `row`; run for K under vmap, where `row` is None, member k has the noise of seed k % S.
     """
 
     rate: Tensor  # ()
-    seed: Tensor  # (1,) index into keys
-    keys: Tensor  # (S,)
 
     def __init__(self, rate: float, site: int) -> None:
         super().__init__()
-        self.site = site
-        self.calls = 0  # since the last new step: a module used twice draws twice
         self.register_buffer("rate", torch.tensor(rate, dtype=torch.float64))
-        self.register_buffer("seed", torch.zeros(1, dtype=torch.int64))
-        self.register_buffer("keys", torch.zeros(1, dtype=torch.int32))
+        self.site = site
+        self.row: int | None = 0
+        self.live = True  # False where all members have rate 0: no noise is drawn for nothing
+        self.calls = 0  # by this member in this step: a module used twice draws twice
+        self.begin(torch.zeros(1, dtype=torch.int32))
+
+    def begin(self, keys: Tensor) -> None:
+        """Begin a step; keys (S,) of int32."""
+        self.keys = keys
+        self.drawn: dict[tuple[int, torch.Size], Tensor] = {}  # once for all members
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
+        if not (self.training and self.live):
             return x
-        # keys is the same for all members, so vmap draws once for each seed and not for each member
-        noise = uniform(self.keys + 65_537 * self.site + self.calls, x.shape)
+        place = self.calls, x.shape
+        if place not in self.drawn:
+            self.drawn[place] = uniform(self.keys + 65_537 * self.site + self.calls, x.shape)
         self.calls += 1
-        keep = 1 - self.rate
-        kept = noise.index_select(0, self.seed).squeeze(0) < keep
-        return x * (kept / keep)
+        noise = self.drawn[place]
+        if self.row is None:
+            return _Drop.apply(x, self.rate, noise)
+        return drop(x, self.rate, noise[self.row])
+
+
+def drop(x: Tensor, rate: Tensor, noise: Tensor) -> Tensor:
+    """Zero where the noise says so, and scale the rest."""
+    keep = 1 - rate
+    return x * torch.where(noise < keep, (1 / keep).to(x.dtype), 0.0)
+
+
+class _Drop(UnderVmap):
+    """Rows of trials against the noise of seeds, which vmap would first copy for every trial."""
+
+    @staticmethod
+    def vmap(info: Any, dims: Dims, x: Tensor, rate: Tensor, noise: Tensor) -> tuple[Tensor, int]:
+        x = members_first(x, dims[0], info.batch_size)
+        trials = x.reshape(-1, len(noise), *x.shape[1:])  # (T, S, ...)
+        rates = rate.view(*trials.shape[:2], *[1] * (x.dim() - 1))
+        return drop(trials, rates, noise).flatten(0, 1), 0
 
 
 def uniform(keys: Tensor, shape: torch.Size) -> Tensor:

@@ -56,18 +56,18 @@ def sites(members, keys, train):
     """Return what went into and came out of each dropout, {path: (in, out)}, each (K, B, units)."""
     x = torch.rand(64, 1, 28, 28, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     x = x.to(DEVICE)
-    members.skeleton.train(train)
+    skeleton = members.skeleton
+    skeleton.train(keys.to(DEVICE))
+    skeleton.module.train(train)
     seen = {}
-    for path, dropout in members.dropouts.items():
-        members.buffers[f"{path}.keys"] = keys.to(DEVICE)
-        dropout.calls = 0
+    for path, dropout in skeleton.dropouts.items():
+        dropout.row, dropout.calls = None, 0  # as under vmap
         dropout.register_forward_hook(
             lambda module, ins, out, path=path: seen.update({path: (ins[0], out)})
         )
 
     def member(params, buffers):
-        functional_call(members.skeleton, (params, buffers), (x,))
+        functional_call(skeleton.module, (params, buffers), (x,))
         return seen
 
-    axes = {name: None if name.endswith(".keys") else 0 for name in members.buffers}
-    return torch.vmap(member, in_dims=(0, axes))(members.params, members.buffers)
+    return torch.vmap(member)(members.params, members.buffers)

@@ -100,7 +100,8 @@ def test_help_names_every_key(tmp_path):
     data = (CONF / "data" / "mnist.yaml").read_text()
     keys |= {f"data.{key}" for key in re.findall(r"^(\w+):", data, re.M) if key != "_target_"}
     assert keys <= shown
-    assert {path.stem for path in (CONF / "data").glob("*.yaml")} <= shown
+    for group in ("data", "model"):
+        assert {path.stem for path in (CONF / group).glob("*.yaml")} <= shown
     assert set(SAMPLERS) <= shown
     # and the defaults that it names are the defaults
     for config in (TrainConfig(), StudyConfig()):

@@ -28,8 +28,10 @@ def keys_of_step(step, seeds=SEEDS, epoch=0):
 
 def test_each_member_drops_and_scales_at_its_own_rate():
     members = population()
-    assert list(members.dropouts) == ["drop", "blocks.0.drop", "blocks.1.drop"]
-    assert not any(isinstance(m, nn.modules.dropout._DropoutNd) for m in members.skeleton.modules())
+    assert list(members.skeleton.dropouts) == ["drop", "blocks.0.drop", "blocks.1.drop"]
+    assert not any(
+        isinstance(m, nn.modules.dropout._DropoutNd) for m in members.skeleton.module.modules()
+    )
     for path, (before, after) in sites(members, keys_of_step(0), train=True).items():
         for k, rate in enumerate(rate for rate in RATES for _ in SEEDS):
             rate = rate / 2 if path == "drop" else rate
@@ -49,7 +51,7 @@ def test_evaluation_is_identity():
 def mask(rate, seed, site=0, step=0, epoch=0, n=32_768):
     """Return what the dropout of one site lets through, (n,) of bool."""
     drop = RateDropout(rate, site)
-    drop.keys = keys_of_step(step, [seed], epoch)
+    drop.begin(keys_of_step(step, [seed], epoch))
     return drop(torch.ones(n)) != 0
 
 

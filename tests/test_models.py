@@ -71,7 +71,7 @@ def test_rate_0_in_training_is_evaluation(name):
 def test_every_dropout_site_is_alive_at_its_members_rate(name):
     members = population(name, RATES, [0, 1])
     plain = [m.p for m in build(name, 0.5)().modules() if isinstance(m, nn.Dropout)]
-    assert len(members.dropouts) == len(plain) > 0
+    assert len(members.skeleton.dropouts) == len(plain) > 0
     keys = torch.stack([order_and_keys(s, 0, 100, 50)[1][0] for s in (0, 1)])
     for (before, after), with_half in zip(
         sites(members, keys, train=True).values(), plain, strict=True
@@ -101,11 +101,19 @@ def test_fused_equals_alone(name, few):
     def losses(rates, seeds):
         members = population(name, rates, seeds)
         members.train_epoch(few, 0)
-        assert members.fused
         return members.evaluate(few)[0].view(len(rates), len(seeds))
 
     alone, mixed = losses([0.5], [4]), losses(RATES, [3, 4])
     torch.testing.assert_close(mixed[2, 1], alone[0, 0], rtol=0, atol=1e-10)
+
+
+@every_model
+def test_vmap_takes_it_and_gives_the_numbers_of_one_by_one(name, few):
+    together, one_by_one = population(name, RATES, [3, 4]), population(name, RATES, [3, 4])
+    together.at_once = one_by_one.at_once = 8
+    together.skeleton.fused, one_by_one.skeleton.fused = True, False
+    losses = [members.train_epoch(few, 0) for members in (together, one_by_one)]
+    torch.testing.assert_close(losses[0], losses[1], rtol=0, atol=1e-10)
 
 
 @every_model

@@ -190,7 +190,7 @@ def test_what_vmap_takes_and_does_not_take_trains_alike(digits, model, fused, ca
     members = population(settings, [2, 3])
     for epoch in range(2):
         members.train_epoch(digits.train, epoch)
-    assert members.fused == fused
+    assert members.skeleton.fused == fused
     said = [r for r in caplog.records if "member by member" in r.message]
     assert len(said) == (0 if fused else 1)
     losses = members.evaluate(digits.val)[0].view(2, 2)
@@ -202,12 +202,22 @@ def test_what_vmap_takes_and_does_not_take_trains_alike(digits, model, fused, ca
     assert abs(losses[1, 1] - single) < 1e-10
 
 
-def test_one_by_one_gives_the_numbers_of_together(digits):
-    settings = [setting(rate) for rate in (0.0, 0.5)]
-    together, apart = population(settings, [2, 3]), population(settings, [2, 3])
-    apart.fused = False
-    for members in (together, apart):
-        members.train_epoch(digits.train, 0)
-    assert together.fused
-    for name, param in together.params.items():
-        torch.testing.assert_close(apart.params[name], param, rtol=0, atol=1e-10)
+def test_parts_and_members_one_by_one_give_the_numbers_of_the_whole(digits):
+    settings = [setting(rate) for rate in (0.0, 0.3, 0.5)]
+    whole, parts, one_by_one = (population(settings, [2, 3]) for _ in range(3))
+    parts.at_once = one_by_one.at_once = 4
+    parts.skeleton.fused, one_by_one.skeleton.fused = True, False
+    losses = [members.train_epoch(digits.train, 0) for members in (whole, parts, one_by_one)]
+    assert whole.skeleton.fused and whole.at_once == 6
+    for other, loss in zip((parts, one_by_one), losses[1:], strict=True):
+        torch.testing.assert_close(loss, losses[0], rtol=0, atol=1e-10)
+        for name, param in whole.params.items():
+            torch.testing.assert_close(other.params[name], param, rtol=0, atol=1e-10)
+
+
+@pytest.mark.skipif(DEVICE.type != "cpu", reason="only a CPU's cache asks for parts")
+def test_large_tensors_are_trained_in_parts():
+    x, y = torch.zeros(1, 4096, 1, 28, 28), torch.zeros(1, 4096, dtype=torch.int64)
+    members = population([setting(r) for r in RATES], [0], torch.float32)  # 12.8 MB of pixels each
+    members.step(x, y, torch.zeros(1, dtype=torch.int32))
+    assert members.at_once == 2

@@ -1,0 +1,53 @@
+"""Layers that compute under vmap what torch's do, faster than by vmap's own rules.
+
+Only the rule of vmap is another: autograd sees torch's own operations.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Dims = tuple[int | None, ...]
+
+
+def lower(skeleton: nn.Module) -> None:
+    """Give the layers of a model that runs under vmap the rules below, in place."""
+    for module in skeleton.modules():
+        if type(module) is nn.Linear:
+            module.__class__ = Linear
+
+
+class Linear(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return _Linear.apply(x, self.weight, self.bias)
+
+
+class UnderVmap(torch.autograd.Function):
+    """Only ever called under vmap, whose rule is all there is of it."""
+
+    @staticmethod
+    def forward(*args: Any) -> Tensor:
+        raise AssertionError("called outside vmap")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
+
+
+class _Linear(UnderVmap):
+    """One product for all members, the bias within; vmap adds it in a pass of its own."""
+
+    @staticmethod
+    def vmap(
+        info: Any, dims: Dims, x: Tensor, weight: Tensor, bias: Tensor | None
+    ) -> tuple[Tensor, int]:
+        x = members_first(x, dims[0], info.batch_size)
+        rows = x.reshape(len(x), -1, x.shape[-1])  # (K, samples, fan_in)
+        across = weight.transpose(1, 2)  # (K, fan_in, fan_out)
+        y = torch.bmm(rows, across) if bias is None else torch.baddbmm(bias[:, None], rows, across)
+        return y.view(*x.shape[:-1], -1), 0
+
+
+def members_first(x: Tensor, dim: int | None, n_members: int) -> Tensor:
+    return x.expand(n_members, *x.shape) if dim is None else x.movedim(dim, 0)
