@@ -1,89 +1,199 @@
-"""The statistics: pure functions of numbers, no torch.
+"""The statistics: which rate, how sure, is dropout worth it, and what goes wrong beside it.
 
-A table is {rate: [metric for each seed]}; smaller is better.
+Pure functions of numbers, no torch; smaller values are better.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import fmean, median, stdev
+from dataclasses import dataclass
+from statistics import fmean, stdev
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+from scipy.stats import qmc
+
+from sweep.noise import far_above
+from sweep.space import Axis, Number
+from sweep.surface import Array, Surface, fit
+
+SET_LEVEL = 0.025  # a rate stays in the set while its chance to be no worse is at least this
+LOOKS = (5, 8, 12)  # seeds of the confirmation after which the verdict may fall
+LOOK_LEVEL = 0.022  # two-sided, at each look: 5% over all three (simulated: scripts/simulate.py)
+NOTHING = 0.02  # a best rate below this is no dropout
+RATES = 81  # candidates of a searched interval: steps of 0.01 on [0, 0.8]
+RATES_OF_SEVERAL, OTHERS = 33, 64  # candidates where more than the rate is searched
 
 
-def mean_and_sem(values: Sequence[float]) -> tuple[float, float | None]:
-    """Return the mean and its standard error, None for a single value."""
-    sem = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
-    return fmean(values), sem
+@dataclass(frozen=True)
+class Range:
+    """The values of one searched number that cannot be told from the best (95%)."""
+
+    low: Number
+    high: Number
+    edge: str | None  # "low" or "high": the bound of the search that cuts it off
 
 
-def contenders(table: Mapping[float, Sequence[float]]) -> tuple[float, float]:
-    """Return the lowest and highest rate whose mean cannot be told from the best, one level wider.
+@dataclass(frozen=True)
+class Best:
+    """What the search says."""
 
-    A level stays if its mean is within two standard errors of a difference of the lowest; the noise
-    is what is left once levels and seeds have their means taken off, far worse levels aside.
+    point: dict[str, Number]
+    ranges: dict[str, Range]
+    flat: float  # chance that nothing searched matters
+    rates: list[float]  # of the curve: the loss at each rate, the rest at its best there
+    mean: list[float]
+    sd: list[float]
+    offsets: dict[int, float]  # of each seed: what was taken off its values
+
+
+def best(
+    points: Sequence[Mapping[str, Number]],
+    rows: Sequence[Mapping[int, float]],
+    axes: Sequence[Axis],
+) -> Best:
+    """Fit the trials, rows of {seed: value} at points, and find the rate; axes[0] is dropout.
+
+    The wall at high rates would bend any smooth curve: values far above the rest are cut there.
     """
-    rates = sorted(table)
-    means = {rate: fmean(table[rate]) for rate in rates}
-    best = min(means.values())
-    cap = far_above(list(means.values()))
-    noise = paired_noise([table[rate] for rate in rates if means[rate] <= cap])
-    n_seeds = min(len(values) for values in table.values())
-    within = best + 2 * noise * math.sqrt(2 / n_seeds)
-    inside = [i for i, rate in enumerate(rates) if means[rate] <= within]
-    low, high = max(inside[0] - 1, 0), min(inside[-1] + 1, len(rates) - 1)
-    return rates[low], rates[high]
-
-
-def paired_noise(rows: Sequence[Sequence[float]]) -> float:
-    """Return the residual sd of levels x seeds without the means of both, 0 with nothing left.
-
-    sigma^2 = sum (y[j,s] - m_j - b_s + m)^2 / ((J-1)(S-1))
-    """
-    n_levels, n_seeds = len(rows), min(map(len, rows), default=0)
-    if n_levels < 2 or n_seeds < 2:
-        return 0.0
-    means = [fmean(row[:n_seeds]) for row in rows]
-    offsets = [fmean(row[s] for row in rows) for s in range(n_seeds)]
-    total = fmean(means)
-    squares = sum(
-        (row[s] - mean - offsets[s] + total) ** 2
-        for row, mean in zip(rows, means, strict=True)
-        for s in range(n_seeds)
+    means = [fmean(row.values()) for row in rows]
+    # the first generation is spread over all of the search, so it tells what is far
+    cap = far_above([m for m, row in zip(means, rows, strict=True) if row.keys() & rows[0].keys()])
+    cut = [{seed: min(value, cap) for seed, value in row.items()} for row in rows]
+    choices = candidates(axes, points)
+    surface, offsets = _surface(points, cut, axes, choices)
+    inside, shown = _as_good(surface, choices), choices
+    heard = [i for i, mean in enumerate(means) if mean <= cap]
+    if len(axes) == 1 and len(heard) < len(rows):
+        # where the curve turns into the wall the cut levels bend it too; without them it is free
+        near = shown = _this_side(choices, [points[i] for i in heard], points, axes[0].key)
+        some, others = [points[i] for i in heard], [rows[i] for i in heard]
+        inside += _as_good(_surface(some, others, axes, near)[0], near)
+    return Best(
+        choices[surface.best],
+        {axis.key: _range(axis, [c[axis.key] for c in inside]) for axis in axes},
+        surface.flat,
+        *_profile(choices, surface, {point["dropout"] for point in shown}),
+        offsets,
     )
-    return math.sqrt(squares / ((n_levels - 1) * (n_seeds - 1)))
 
 
-def seed_offsets(
-    points: np.ndarray, seeds: Sequence[Sequence[int]], values: Sequence[Sequence[float]]
-) -> dict[int, float]:
-    """Estimate by how much each seed lies above or below the others, whatever is trained with it.
-
-    Trials of different generations have different seeds, so their means compare only without
-    these. points (n, d) holds each trial's searched numbers. Least squares of the values on a
-    dummy for each seed and a polynomial in each number: of degree 4 where one is searched, else 2.
-    Trials far above the rest are left out, or the wall at high rates would bend the polynomial.
-    """
-    n, d = points.shape
-    span = np.ptp(points, axis=0)
-    scaled = (points - points.min(axis=0)) / np.where(span > 0, span, 1)
-    powers = np.concatenate([scaled**k for k in range(1, 5 if d == 1 else 3)], axis=1)
-    means = [fmean(row) for row in values]
-    cap = far_above(means)
-    rows = [
-        (i, seed, value)
-        for i in range(n)
-        if means[i] <= cap
-        for seed, value in zip(seeds[i], values[i], strict=True)
-    ]
-    known = sorted({seed for _, seed, _ in rows})
-    dummies = np.array([[seed == other for other in known] for _, seed, _ in rows], float)
-    design = np.concatenate([dummies, powers[[i for i, _, _ in rows]]], axis=1)
-    targets = np.array([value for _, _, value in rows])
-    fitted = np.linalg.lstsq(design, targets, rcond=None)[0][: len(known)]
-    nothing = dict.fromkeys((seed for row in seeds for seed in row), 0.0)
-    return nothing | dict(zip(known, (fitted - fitted.mean()).tolist(), strict=True))
+def _surface(
+    points: Sequence[Mapping[str, Number]],
+    rows: Sequence[Mapping[int, float]],
+    axes: Sequence[Axis],
+    choices: Sequence[Mapping[str, Number]],
+) -> tuple[Surface, dict[int, float]]:
+    """Fit the surface; return it with the offset of each seed."""
+    seeds = sorted({seed for row in rows for seed in row})
+    cells = [(i, seeds.index(s), value) for i, row in enumerate(rows) for s, value in row.items()]
+    trial, seed, y = (np.array(column) for column in zip(*cells, strict=True))
+    x, places = (
+        np.array([[unit(axis, point[axis.key]) for axis in axes] for point in some])
+        for some in (points, choices)
+    )
+    surface = fit(x[trial], seed, y, places)
+    return surface, dict(zip(seeds, surface.offsets.tolist(), strict=True))
 
 
-def far_above(means: Sequence[float]) -> float:
-    """Return the mean beyond which a level says nothing about the best: min + 3 (median - min)."""
-    return min(means) + 3 * (median(means) - min(means))
+def _as_good(surface: Surface, choices: list[dict[str, Number]]) -> list[dict[str, Number]]:
+    return [c for c, chance in zip(choices, surface.as_good, strict=True) if chance >= SET_LEVEL]
+
+
+def _this_side(
+    choices: list[dict[str, Number]],
+    heard: Sequence[Mapping[str, Number]],
+    points: Sequence[Mapping[str, Number]],
+    key: str,
+) -> list[dict[str, Number]]:
+    """Return the choices among the levels heard, and half way on to the next that was cut."""
+    low, high = min(p[key] for p in heard), max(p[key] for p in heard)
+    below = max((p[key] for p in points if p[key] < low), default=low)
+    above = min((p[key] for p in points if p[key] > high), default=high)
+    return [c for c in choices if (below + low) / 2 <= c[key] <= (above + high) / 2]
+
+
+def unit(axis: Axis, value: Number) -> float:
+    """Place a value on the axis scaled to [0, 1]."""
+    low, high = min(axis.ends), max(axis.ends)
+    if low == high:
+        return 0.0
+    if axis.log:
+        return math.log(value / low) / math.log(high / low)
+    return (value - low) / (high - low)
+
+
+def candidates(
+    axes: Sequence[Axis], points: Sequence[Mapping[str, Number]]
+) -> list[dict[str, Number]]:
+    """Return what may be the best: every rate with what else was tried and points in between."""
+    rate, *others = axes
+    n = RATES_OF_SEVERAL if others else RATES
+    even = np.linspace(min(rate.ends), max(rate.ends), n).round(6).tolist()
+    rests: list[dict[str, Number]] = [{}]
+    if others:
+        spread = qmc.Sobol(len(others), scramble=False).random(OTHERS)
+        rests = [{a.key: _at(a, u) for a, u in zip(others, row, strict=True)} for row in spread]
+        rests += [{axis.key: point[axis.key] for axis in others} for point in points]
+    return [{rate.key: r, **rest} for r in (rate.values or even) for rest in rests]
+
+
+def _at(axis: Axis, place: float) -> Number:
+    """Return the value at a place in [0, 1], the inverse of `unit`."""
+    if axis.values:
+        return axis.values[min(int(place * len(axis.values)), len(axis.values) - 1)]
+    low, high = axis.ends
+    value = low * (high / low) ** place if axis.log else low + (high - low) * place
+    return round(value) if isinstance(low, int) else value
+
+
+def _range(axis: Axis, inside: Sequence[Number]) -> Range:
+    low, high = min(inside), max(inside)
+    edge = None
+    if low == min(axis.ends) and low > 0:
+        edge = "low"
+    if high == max(axis.ends):
+        edge = "high"
+    return Range(low, high, edge if len(set(axis.ends)) > 1 else None)
+
+
+def _profile(
+    choices: Sequence[Mapping[str, Number]], surface: Surface, shown: set[Number]
+) -> tuple[list[float], list[float], list[float]]:
+    """Return rates, and the mean and sd at each with the rest at its best there."""
+    rates = sorted(shown)
+    of = np.array([c["dropout"] for c in choices])
+    lowest = [_lowest(surface.mean, np.flatnonzero(of == rate)) for rate in rates]
+    return rates, surface.mean[lowest].tolist(), surface.sd[lowest].tolist()
+
+
+def _lowest(mean: Array, rows: NDArray[np.intp]) -> int:
+    return int(rows[np.argmin(mean[rows])])
+
+
+@dataclass(frozen=True)
+class Gain:
+    """By how much the chosen point beats no dropout: positive is better."""
+
+    value: float
+    low: float | None  # of the interval, 95% over all looks; None for a single seed
+    high: float | None
+    seeds: int
+    verdict: str  # helps | hurts | no evidence
+    needed: int | None  # seeds that would resolve a difference of this size, where these did not
+
+
+def gain(differences: Sequence[float]) -> Gain:
+    """Judge paired differences, baseline less chosen, by Student's t at the level of one look."""
+    n, value = len(differences), fmean(differences)
+    if n < 2:
+        return Gain(value, None, None, n, "no evidence", None)
+    sd = stdev(differences)
+    half = float(stdtrit(n - 1, 1 - LOOK_LEVEL / 2)) * sd / math.sqrt(n)
+    low, high = value - half, value + half
+    verdict = "helps" if low > 0 else "hurts" if high < 0 else "no evidence"
+    needed = None
+    if verdict == "no evidence" and math.isfinite(half) and value != 0:
+        # (z(1 - level / 2) + z(0.8))^2 sd^2 / difference^2: found in four of five confirmations
+        needed = math.ceil((2.29 + 0.84) ** 2 * sd**2 / value**2)
+    return Gain(value, low, high, n, verdict, needed)

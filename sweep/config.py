@@ -93,6 +93,7 @@ class StudyConfig:
     storage: str | None = None  # an Optuna URL; study.db in the study's folder where none is given
     metric: str = "val_loss"  # what is minimised: val_loss | val_error, mean over seeds
     baseline: bool = True  # train rate 0 beside the others where the search has no such trial
+    confirm: bool = True  # train the rate found, and rate 0, on fresh seeds; then read the test set
     each: list[str] = field(default_factory=list)  # keys whose values make a study each
 
     def __post_init__(self) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
+from sweep.result import CONFIRMATION
+
 TAGS = {  # as they are called in the results -> as TensorBoard groups them
     "val_loss": "loss/val",
     "train_loss": "loss/train",
@@ -37,7 +39,12 @@ class Curves:
             writer.close()
 
 
-def run_name(rate: float, trial: int | None, generation: int) -> str:
+def run_name(rate: float, trial: int, generation: int) -> str:
     """Name a run so that sorting by name sorts by rate."""
-    which = f"baseline={generation:03d}" if trial is None else f"trial={trial:03d}"
+    if generation >= CONFIRMATION:
+        which = f"confirmation={generation - CONFIRMATION:03d}"
+    elif trial < 0:
+        which = f"baseline={generation:03d}" + (f".{-1 - trial}" if trial < -1 else "")
+    else:
+        which = f"trial={trial:03d}"
     return f"dropout={rate:.4f}_{which}"

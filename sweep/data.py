@@ -89,6 +89,13 @@ def _load(config: Mapping[str, Any]) -> Data:
     )
 
 
+def load_test(config: Mapping[str, Any], data: Data) -> Split:
+    """Read the test samples, to be normalised as the training samples are."""
+    x, y = read(config, "test")
+    device = data.train.inputs.device
+    return replace(data.train, inputs=x.to(device), targets=y.to(device))
+
+
 def read(config: Mapping[str, Any], split: str) -> tuple[Tensor, Tensor]:
     """Call the function that the data set's `_target_` names and check what it returns."""
     target = str(config.get("_target_"))

@@ -1,61 +1,88 @@
-"""The picture of a study: loss against the rate, and each trial's way there."""
+"""The pictures of a study: the loss over the rate, while it trained, and what it is made of."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-SEED_SEMS = 2  # half the height of a bar
+SEMS = 2  # half the height of a bar or band
+VAL, TRAIN = "tab:orange", "tab:blue"
 
 
-def draw(
-    answer: Mapping[str, Any], curves: Sequence[tuple[float, Sequence[float]]], path: Path
-) -> None:
-    """Draw final losses over the rate, and beside them the metric over the epochs."""
+def draw(answer: Mapping[str, Any], path: Path) -> None:
+    """Draw three panels side by side."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-    _rates(answer, left)
-    low, high = min(rate for rate, _ in curves), max(rate for rate, _ in curves)
-    scale = matplotlib.colors.Normalize(low, high if high > low else low + 1)
-    for rate, values in curves:
-        epochs = range(1, len(values) + 1)
-        right.plot(epochs, values, color=plt.cm.viridis(scale(rate)), lw=1.2)
-    right.set(xlabel="epoch", ylabel=answer["metric"].replace("_", " "), title="while training")
-    figure.colorbar(plt.cm.ScalarMappable(scale, "viridis"), ax=right, label="dropout rate")
+    rows = [row for row in answer["trials"] if row["state"] == "complete"] + answer["baselines"]
+    rows.sort(key=lambda row: row["params"]["dropout"])
+    figure, panels = plt.subplots(1, 3, figsize=(15, 4.2), layout="constrained")
+    _over_the_rate(answer, rows, panels[0])
+    _while_training(answer, rows, panels[1])
+    _made_of(rows, panels[2])
     figure.suptitle(answer["study"])
-    figure.savefig(path, dpi=130)
+    figure.savefig(path, dpi=120)
     plt.close(figure)
 
 
-def _rates(answer: Mapping[str, Any], axes: Any) -> None:
-    rows = [row for row in answer["trials"] if row["state"] == "complete"]
-    rows.sort(key=lambda row: row["params"]["dropout"])
-    rates = [row["params"]["dropout"] for row in rows]
-    for metric, color in (("val_loss", "tab:orange"), ("train_loss", "tab:blue")):
-        means = [row[metric]["aligned"] for row in rows]
-        bars = [SEED_SEMS * (row[metric]["sem"] or 0) for row in rows]
-        axes.errorbar(
-            rates,
-            means,
-            bars,
-            fmt="o-",
-            ms=4,
-            lw=1,
-            capsize=2,
-            color=color,
-            label=metric.replace("_", " "),
-        )
-    axes.axvline(answer["best"]["params"]["dropout"], color="gray", ls=":", lw=1)
-    losses = [row["val_loss"]["aligned"] for row in rows]
-    middle = sorted(losses)[len(losses) // 2]
-    if max(losses) > min(losses) + 6 * (middle - min(losses)) > min(losses):
-        axes.set_ylim(top=min(losses) + 6 * (middle - min(losses)))  # the wall at high rates
-    axes.set(
-        xlabel="dropout rate",
-        ylabel="loss, dropout off",
-        title=f"aligned mean over seeds ± {SEED_SEMS} sem",
-    )
+def _over_the_rate(answer: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], axes: Any) -> None:
+    best, metric = answer["best"], answer["metric"]
+    others = {"val_loss": "train_loss", "val_error": "train_error"}
+    for name, color in ((metric, VAL), (others[metric], TRAIN)):
+        values = [row[name].get("aligned", row[name]["mean"]) for row in rows]
+        bars = [SEMS * (row[name]["sem"] or 0) for row in rows]
+        rates = [row["params"]["dropout"] for row in rows]
+        label = name.replace("_", " ")
+        axes.errorbar(rates, values, bars, fmt="o", ms=4, lw=1, capsize=2, color=color, label=label)
+    rate, mean, sd = (best["curve"][key] for key in ("rate", "mean", "sd"))
+    low, high = ([m + side * SEMS * s for m, s in zip(mean, sd, strict=True)] for side in (-1, 1))
+    axes.plot(rate, mean, color=VAL, lw=1)
+    axes.fill_between(rate, low, high, color=VAL, alpha=0.2, lw=0)
+    ends = best["dropout"]
+    axes.axvspan(ends["low"], ends["high"], color="tab:green", alpha=0.12, label="as good (95%)")
+    axes.axvline(ends["value"], color="tab:green", ls=":", lw=1.5)
+    _leave_out_the_wall(axes, [row[metric]["mean"] for row in rows])
+    axes.set(xlabel="dropout rate", ylabel="after the last epoch, dropout off")
+    axes.set_title(f"mean over seeds ± {SEMS} standard errors")
+    axes.legend()
+
+
+def _leave_out_the_wall(axes: Any, values: Sequence[float]) -> None:
+    """Keep the highest rates, whose loss may be a hundredfold, from flattening the rest."""
+    lowest, middle = min(values), sorted(values)[len(values) // 2]
+    top = lowest + 6 * (middle - lowest)
+    if max(values) > top > lowest:
+        axes.set_ylim(top=top)
+
+
+def _while_training(
+    answer: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], axes: Any
+) -> None:
+    best = answer["best"]["params"]["dropout"]
+    nearest = min(rows, key=lambda row: abs(row["params"]["dropout"] - best))
+    shown = {row["params"]["dropout"]: row for row in (rows[0], nearest, rows[-1])}
+    for (rate, row), color in zip(
+        sorted(shown.items()), ("k", "tab:green", "tab:red"), strict=False
+    ):
+        for name, style in (("val_loss", "-"), ("train_loss", "--")):
+            values = row["curves"][name]
+            label = f"rate {rate:.4g}, {name.replace('_', ' ')}"
+            axes.plot(range(1, len(values) + 1), values, style, color=color, lw=1.2, label=label)
+    axes.set(xlabel="epoch", ylabel="loss, dropout off", yscale="log", title="while training")
+    axes.legend(fontsize=8)
+
+
+def _made_of(rows: Sequence[Mapping[str, Any]], axes: Any) -> None:
+    known = [row for row in rows if row["fit"]]
+    rates = [row["params"]["dropout"] for row in known]
+    train, gap = ([row["fit"][part] for row in known] for part in ("train_part", "gap_part"))
+    total = [a + b for a, b in zip(train, gap, strict=True)]
+    axes.plot(rates, train, "o-", ms=3, lw=1, color=TRAIN, label="because it fits worse")
+    axes.plot(rates, gap, "o-", ms=3, lw=1, color="tab:red", label="because it carries over less")
+    axes.plot(rates, total, "o-", ms=3, lw=1, color=VAL, label="validation loss")
+    axes.axhline(0, color="gray", lw=0.8)
+    _leave_out_the_wall(axes, total)
+    axes.set(xlabel="dropout rate", ylabel="loss above the best rate's")
+    axes.set_title("under- and overfitting")
     axes.legend()

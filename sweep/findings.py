@@ -1,62 +1,81 @@
-"""What a study found, as answer.json holds it."""
+"""What a study found, as answer.json holds it; read from Optuna's storage alone."""
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
-import numpy as np
 import optuna
-from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
-from sweep.answer import mean_and_sem, seed_offsets
-from sweep.plan import Plan, job_config
+from sweep import diagnosis
+from sweep.answer import NOTHING, Best, best
+from sweep.config import is_rate
+from sweep.noise import far_above, mean_and_sem, paired_noise
 from sweep.result import METRICS
+from sweep.space import Axis
 
 Answer = dict[str, Any]
+Row = dict[str, Any]  # of a trial or a baseline
+KEPT = ("seeds", "lowest_epoch", "rise", "slope", "noise_tax", "curves", "member_epochs_per_second")
 
 
-def collect(study: optuna.Study, plan: Plan) -> Answer:
+def collect(study: optuna.Study) -> Answer:
     """Return what answer.json holds. What is not known yet is null."""
-    trials = study.get_trials(deepcopy=False)
-    rows = [_row(trial.number, trial.params, trial.user_attrs, trial.state) for trial in trials]
-    apart = {k: v for k, v in study.user_attrs.items() if k.startswith("baseline:")}
-    nothing = dict.fromkeys(plan.rates, 0.0)
-    baselines = [_row(None, nothing, value) for _, value in sorted(apart.items())]
-    metric = plan.config.study.metric
-    done = [row for row in rows if row["state"] == "complete"]
-    _align_seeds([*done, *baselines], plan)
-    best = min(done, key=lambda row: row[metric]["aligned"])
-    zero = [row for row in done if all(row["params"][key] == 0 for key in nothing)] + baselines
-    axis = next(axis for axis in plan.axes if axis.key == "dropout")
-    rate = best["params"]["dropout"]
+    attrs = study.user_attrs
+    metric = attrs["fingerprint"]["metric"]
+    trials, baselines = rows(study)
+    done = [row for row in trials if row["state"] == "complete"]
+    found = search(study)
+    zero = opponent(study, found)
+    for row in [*done, *baselines]:
+        _align(row, metric, found)
+    _label(done + baselines, found.point)
+    point, range_ = found.point, found.ranges["dropout"]
+    confirmed = attrs.get("confirmation")
     return {
         "study": study.study_name,
         "metric": metric,
-        "trials": rows,
-        "baseline": min(zero, key=lambda row: row[metric]["aligned"]) if zero else None,
+        "trials": trials,
+        "baselines": baselines,
+        "baseline": zero,
         "best": {
-            "trial": best["number"],
-            "params": best["params"],
-            "dropout": {
-                "value": rate,
-                "low": None,
-                "high": None,
-                "level": None,
-                "edge": not axis.values and rate in {axis.low, axis.high} - {0},
-            },
+            "params": point,
+            "dropout": {"value": point["dropout"], **vars(range_), "level": 0.95},
+            "set": {key: vars(value) for key, value in found.ranges.items()},
+            "no_effect": found.flat,
+            "curve": {"rate": found.rates, "mean": found.mean, "sd": found.sd},
         },
-        "gain": None,
-        "verdict": None,
-        "test": None,
-        "throughput": _throughput([row for row in [*rows, *baselines] if "val_loss" in row]),
-        "warnings": study.user_attrs["warnings"],
-        "space": study.user_attrs["fingerprint"]["space"],
-        "config": OmegaConf.to_container(job_config(plan.cfg)),
-        "versions": study.user_attrs["versions"],
-        "data_sha256": study.user_attrs["fingerprint"]["data_sha256"],
+        "gain": confirmed and confirmed["gain"],
+        "verdict": _verdict(confirmed, found),
+        "confirmation": confirmed and _summed_up(confirmed),
+        "test": confirmed and _test(confirmed),
+        "throughput": _throughput([*done, *baselines]),
+        "warnings": attrs["warnings"],
+        "space": {axis.key: str(axis) for axis in axes(study)},
+        "config": attrs["config"],
+        "versions": attrs["versions"],
+        "data_sha256": attrs["fingerprint"]["data_sha256"],
     }
+
+
+def axes(study: optuna.Study) -> list[Axis]:
+    """Return what is searched, dropout first."""
+    space = study.user_attrs["fingerprint"]["space"]
+    found = [Axis(key, **{**axis, "values": tuple(axis["values"])}) for key, axis in space.items()]
+    return sorted(found, key=lambda axis: axis.key)
+
+
+def rows(study: optuna.Study) -> tuple[list[Row], list[Row]]:
+    """Return the trials, and the baselines that were trained beside them."""
+    trials = [
+        _row(trial.number, trial.params, trial.user_attrs, trial.state)
+        for trial in study.get_trials(deepcopy=False)
+    ]
+    apart = sorted((k, v) for k, v in study.user_attrs.items() if k.startswith("baselines:"))
+    baselines = [_row(None, point["params"], point) for _, points in apart for point in points]
+    return trials, baselines
 
 
 def _row(
@@ -64,44 +83,106 @@ def _row(
     params: Mapping[str, Any],
     attrs: Mapping[str, Any],
     state: TrialState = TrialState.COMPLETE,
-) -> dict[str, Any]:
-    row: dict[str, Any] = {"number": number, "params": dict(params), "state": state.name.lower()}
+) -> Row:
+    row: Row = {"number": number, "params": dict(params), "state": state.name.lower()}
     if state != TrialState.COMPLETE:
-        return {**row, "reason": attrs.get("reason")}
+        return {**row, "reason": attrs.get("reason"), "fit": None}
     for metric in METRICS:
         mean, sem = mean_and_sem(attrs[metric])
         row[metric] = {"mean": mean, "sem": sem, "of_seeds": attrs[metric]}
-    row |= {"seeds": attrs["seeds"], "fit": None}
-    return row | {"member_epochs_per_second": attrs["member_epochs_per_second"]}
+    return row | {key: attrs[key] for key in KEPT} | {"fit": None}
 
 
-def _align_seeds(rows: Sequence[dict[str, Any]], plan: Plan) -> None:
-    """Add to each metric its mean without the luck of its seeds, which other rows do not share."""
-    defaults = {axis.key: OmegaConf.select(plan.cfg, axis.key) for axis in plan.axes}
-    logs = {axis.key for axis in plan.axes if axis.log}
-    points = [
-        [math.log(v) if key in logs else v for key, v in {**defaults, **row["params"]}.items()]
-        for row in rows
+def by_seed(row: Row, metric: str) -> dict[int, float]:
+    return dict(zip(row["seeds"], row[metric]["of_seeds"], strict=True))
+
+
+def search(study: optuna.Study) -> Best:
+    """Fit all finished trials, and the baselines that lie inside the search."""
+    trials, baselines = rows(study)
+    searched, metric = axes(study), study.user_attrs["fingerprint"]["metric"]
+    inside = [
+        row
+        for row in baselines
+        if all(min(axis.ends) <= row["params"][axis.key] <= max(axis.ends) for axis in searched)
     ]
-    seeds = [row["seeds"] for row in rows]
-    for metric in METRICS:
-        values = [row[metric]["of_seeds"] for row in rows]
-        offsets = seed_offsets(np.array(points, float), seeds, values)
-        for row in rows:
-            luck = fmean(offsets[seed] for seed in row["seeds"])
-            row[metric]["aligned"] = row[metric]["mean"] - luck
+    done = [row for row in trials if row["state"] == "complete"] + inside
+    return best([row["params"] for row in done], [by_seed(row, metric) for row in done], searched)
 
 
-def _throughput(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def opponent(study: optuna.Study, found: Best) -> Row | None:
+    """Return the best of what was trained without dropout, its seeds' luck taken off."""
+    trials, baselines = rows(study)
+    metric = study.user_attrs["fingerprint"]["metric"]
+    zero = [row for row in trials if row["state"] == "complete" and no_dropout(row["params"])]
+    zero += baselines
+    for row in zero:
+        _align(row, metric, found)
+    return min(zero, key=lambda row: row[metric]["aligned"], default=None)
+
+
+def no_dropout(params: Mapping[str, float]) -> bool:
+    return all(value < NOTHING for key, value in params.items() if is_rate(key))
+
+
+def _align(row: Row, metric: str, found: Best) -> None:
+    """Add the mean without the luck of its seeds, which other generations do not share."""
+    luck = fmean(found.offsets.get(seed, 0.0) for seed in row["seeds"])
+    row[metric]["aligned"] = row[metric]["mean"] - luck
+
+
+def _label(done: Sequence[Row], point: Mapping[str, float]) -> None:
+    """Say of each trial whether it under- or overfits beside the best of its generation."""
+    metrics = ("val_loss", "train_loss", "gap")
+    for seeds in {tuple(row["seeds"]) for row in done}:
+        generation = [row for row in done if tuple(row["seeds"]) == seeds]
+        means = [row["val_loss"]["mean"] for row in generation]
+        near = [row for row in generation if row["val_loss"]["mean"] <= far_above(means)]
+        noise = {m: paired_noise([by_seed(row, m) for row in near]) for m in metrics}
+        reference = min(near, key=lambda row: abs(row["params"]["dropout"] - point["dropout"]))
+        if len(point) > 1:
+            reference = min(near, key=lambda row: row["val_loss"]["mean"])
+        tables = [{m: by_seed(row, m) for m in metrics} for row in (*generation, reference)]
+        for row, table in zip(generation, tables, strict=False):
+            row["fit"] = asdict(diagnosis.fit(table, tables[-1], noise))
+
+
+def _verdict(confirmed: Mapping[str, Any] | None, found: Best) -> str | None:
+    if confirmed is None:
+        return None
+    if no_dropout(found.point):
+        return "no dropout"
+    return confirmed["gain"] and confirmed["gain"]["verdict"]
+
+
+def _summed_up(confirmed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the means of both points over the seeds of the confirmation."""
+    summary: dict[str, Any] = {"seeds": confirmed["seeds"]}
+    for name in ("chosen", "baseline"):
+        point = confirmed[name]
+        summary[name] = point and {
+            "params": point["params"],
+            **{m: _of_seeds(point[m]) for m in METRICS},
+        }
+    return summary
+
+
+def _test(confirmed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return loss and error on the test samples, of the same trainings."""
+    return {
+        name: confirmed[name]
+        and {m: _of_seeds(confirmed[name][m]) for m in ("test_loss", "test_error")}
+        for name in ("chosen", "baseline")
+    }
+
+
+def _of_seeds(values: Sequence[float]) -> dict[str, Any]:
+    mean, sem = mean_and_sem(values)
+    return {"mean": mean, "sem": sem, "of_seeds": list(values)}
+
+
+def _throughput(done: Sequence[Row]) -> dict[str, float]:
     """Return the speed over all trials: members trained together were each told the same."""
-    members = sum(len(row["seeds"]) for row in rows)
-    time = sum(len(row["seeds"]) / row["member_epochs_per_second"] for row in rows)
+    members = sum(len(row["seeds"]) for row in done)
+    time = math.fsum(len(row["seeds"]) / row["member_epochs_per_second"] for row in done)
     return {"members": members, "member_epochs_per_second": members / time}
-
-
-def learning_curves(study: optuna.Study) -> list[tuple[float, list[float]]]:
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return [
-        (trial.params["dropout"], [v for _, v in sorted(trial.intermediate_values.items())])
-        for trial in trials
-    ]

@@ -22,7 +22,7 @@ def fingerprint(plan: Plan, data_sha256: str) -> dict[str, Any]:
         "data": {key: value for key, value in config.data.items() if key not in PLACES},
         "data_sha256": data_sha256,
         "train": {key: value for key, value in asdict(config.train).items() if key not in MEANS},
-        "space": {axis.key: str(axis) for axis in plan.axes},
+        "space": {axis.key: axis.as_dict() for axis in plan.axes},
         "sampler": {"name": plan.sampler, "seed": config.sampler.seed},
         "metric": config.study.metric,
         "generation": config.study.generation,

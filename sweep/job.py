@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from sweep import result
 from sweep.config import BadInput, Config, is_rate, typed
 from sweep.curves import Curves, run_name
-from sweep.data import Data, load
+from sweep.data import Data, load, load_test
 from sweep.model import builder
 from sweep.population import Population, Setting
 from sweep.progress import progress
@@ -36,17 +36,22 @@ def run(cfg: DictConfig) -> None:
     work = result.from_json(config.population)
     begin = time.monotonic()
     try:
-        history = train(config, work, folder.parent.parent)
+        history, tested = train(config, work, folder.parent.parent)
     except Exception:
         log.exception("the population failed")
         result.write(folder, work, {"error": traceback.format_exc()})
     else:
         seconds = time.monotonic() - begin
-        result.write(folder, work, {"history": history, "seconds": seconds})
+        result.write(folder, work, {"history": history, "tested": tested, "seconds": seconds})
 
 
-def train(config: Config, work: Work, folder: Path) -> list[dict[str, Table]]:
-    """Train one population, its event files in folder; return {metric: (P, S)} for each epoch."""
+def train(
+    config: Config, work: Work, folder: Path
+) -> tuple[list[dict[str, Table]], dict[str, Table]]:
+    """Train one population, its event files in folder.
+
+    Returns {metric: (P, S)} for each epoch, and that of the test samples where they are asked for.
+    """
     device = pick_device(config.train.device)
     data = load(config.data).to(device)
     settings = [setting(config, trial["params"], data) for trial in work.trials]
@@ -66,11 +71,17 @@ def train(config: Config, work: Work, folder: Path) -> list[dict[str, Table]]:
         metrics["train_loss_dropout_on"] = population.table(on_loss)
         curves.log(epoch + 1, metrics)
         history.append(metrics)
-        text = f"generation {work.generation + 1}, epoch {epoch + 1}/{config.train.epochs}"
+        text = f"{work.title}, epoch {epoch + 1}/{config.train.epochs}"
         means = [sum(row) / len(row) for row in metrics[config.study.metric]]
         progress.show(text, *min(zip(means, rates, strict=True)))
     curves.close()
-    return history
+    return history, test(population, config, data) if work.test else {}
+
+
+def test(population: Population, config: Config, data: Data) -> dict[str, Table]:
+    """Evaluate every member on the test samples."""
+    loss, error = population.evaluate(load_test(config.data, data))
+    return {"test_loss": population.table(loss), "test_error": population.table(error)}
 
 
 def measure(population: Population, data: Data) -> dict[str, Table]:

@@ -1,55 +1,45 @@
-"""What a study found, in words: the table, report.md and what the terminal shows."""
+"""A study's report: the table, report.md, answer.json, the figures.
+
+python -m sweep.report runs/<study> prints and redraws one, also while it runs.
+"""
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import optuna
 
 from sweep import figure
-from sweep.findings import Answer, collect, learning_curves
-from sweep.plan import Plan
+from sweep.findings import Answer, collect
+from sweep.words import plus_minus, sentences
 
 
-def write(study: optuna.Study, plan: Plan, folder: Path) -> Answer:
+def write(study: optuna.Study, folder: Path) -> Answer:
     """Write answer.json, report.md and curve.png into the study's folder; return the answer."""
-    answer = collect(study, plan)
+    answer = collect(study)
     _replace(folder / "answer.json", json.dumps(answer, indent=2))
     _replace(folder / "report.md", markdown(answer))
-    figure.draw(answer, learning_curves(study), folder / "curve.png")
+    figure.draw(answer, folder / "curve.png")
     return answer
 
 
 def table(answer: Answer) -> str:
     """Return one line a trial, sorted by rate, as a Markdown table that reads well as it is."""
     others = [key for key in answer["space"] if key != "dropout"]
-    metric = answer["metric"]
-    aligned = f"aligned {metric.replace('_', ' ')}"
-    head = ["rate", *others, aligned, "val loss", "val error", "train loss", "gap"]
-    head += ["seeds", "trial"]
-    rows = [row for row in answer["trials"] if row["state"] == "complete"]
-    baseline = answer["baseline"]
-    if baseline is not None and baseline["number"] is None:
-        rows.append(baseline)
-    lines = [head]
+    head = ["rate", *others, "val loss", "val error", "train loss", "gap", "noise tax"]
+    lines = [[*head, "seeds", "trial", "fit"]]
+    rows = [row for row in answer["trials"] if row["state"] == "complete"] + answer["baselines"]
     for row in sorted(rows, key=lambda row: sorted(row["params"].items())):
         cells = [f"{row['params']['dropout']:.4g}"]
         cells += [f"{row['params'][key]:.4g}" if key in row["params"] else "-" for key in others]
-        cells += [f"{row[metric]['aligned']:.4f}"]
-        cells += [_plus_minus(row["val_loss"], 1), _plus_minus(row["val_error"], 100)]
+        cells += [plus_minus(row["val_loss"]), plus_minus(row["val_error"], percent=True)]
         cells += [f"{row[name]['mean']:.4f}" for name in ("train_loss", "gap")]
-        trial = "baseline" if row["number"] is None else str(row["number"])
-        best = row["number"] == answer["best"]["trial"]
-        lines.append([*cells, str(len(row["seeds"])), trial + (" best" if best else "")])
+        cells += [f"{sum(row['noise_tax']) / len(row['noise_tax']):.4f}", str(len(row["seeds"]))]
+        cells += ["baseline" if row["number"] is None else str(row["number"])]
+        lines.append([*cells, (row["fit"]["label"] or "-").replace("neither", "")])
     return _align(lines)
-
-
-def _plus_minus(value: Mapping[str, Any], scale: float) -> str:
-    unit, digits = ("%", 2) if scale == 100 else ("", 4)
-    sem = "" if value["sem"] is None else f" ± {scale * value['sem']:.{digits}f}"
-    return f"{scale * value['mean']:.{digits}f}{sem}{unit}"
 
 
 def _align(lines: list[list[str]]) -> str:
@@ -57,28 +47,6 @@ def _align(lines: list[list[str]]) -> str:
     padded = [[cell.rjust(w) for cell, w in zip(line, widths, strict=True)] for line in lines]
     rule = ["-" * (w - 1) + ":" for w in widths]
     return "\n".join("| " + " | ".join(line) + " |" for line in [padded[0], rule, *padded[1:]])
-
-
-def sentences(answer: Answer) -> list[str]:
-    """Return what the table means, in words, and what to do with it."""
-    best, baseline, metric = answer["best"], answer["baseline"], answer["metric"]
-    row = next(row for row in answer["trials"] if row["number"] == best["trial"])
-    name = metric.replace("val_", "validation ")
-    complete = [row for row in answer["trials"] if row["state"] == "complete"]
-    params = ", ".join(f"{key}={value:.4g}" for key, value in best["params"].items())
-    lines = [
-        f"best: {params}, {name} {row[metric]['aligned']:.4f}, "
-        f"the lowest of {len(complete)} trials and so a little lucky"
-    ]
-    if baseline is not None and baseline["params"] != best["params"]:
-        lines.append(f"without dropout: {name} {baseline[metric]['aligned']:.4f}")
-    lines.append("aligned: mean over seeds, less by how much these seeds lie above all seeds")
-    if best["dropout"]["edge"]:
-        lines.append("the best rate is at the edge of the search")
-    for failed in (row for row in answer["trials"] if row["state"] == "fail"):
-        rate = failed["params"]["dropout"]
-        lines.append(f"trial {failed['number']} (rate {rate:.4g}) failed: {failed['reason']}")
-    return lines + [f"warning: {warning}" for warning in answer["warnings"]]
 
 
 def text(answer: Answer, folder: Path) -> str:
@@ -97,25 +65,40 @@ def text(answer: Answer, folder: Path) -> str:
     )
 
 
+NOTES = """Losses and errors are means over seeds after the last epoch, ± their standard error, with
+dropout off; the searched one less what its seeds cost or gain whatever is trained. Training loss is
+taken on as many training samples as there are validation samples; gap is validation less training,
+noise tax the training loss with dropout on less off. A trial overfits where its loss is clearly
+(two standard errors) above that of the best of its generation and the larger part of that is gap,
+underfits where it is training loss."""
+
+
 def markdown(answer: Answer) -> str:
+    search = ", ".join(f"{key} in {space}" for key, space in answer["space"].items())
     return "\n\n".join(
-        [f"# {answer['study']}", table(answer), *sentences(answer), "![curve](curve.png)\n"]
+        [
+            f"# {answer['study']}",
+            "\n".join(f"- {line}" for line in sentences(answer)),
+            "![loss over the rate, over the epochs, and what it is made of](curve.png)",
+            f"## The search: {search}",
+            table(answer),
+            NOTES + "\n",
+        ]
     )
 
 
 def comparison(answers: Sequence[Answer]) -> str:
     """Return one line a study."""
-    lines = [["study", "best rate", "val loss", "val error", "without dropout"]]
+    lines = [["study", "best rate", "as good", "gain", "verdict"]]
     for answer in answers:
-        best = next(r for r in answer["trials"] if r["number"] == answer["best"]["trial"])
-        baseline = answer["baseline"]
+        rate, gain = answer["best"]["dropout"], answer["gain"]
         lines.append(
             [
                 answer["study"],
-                f"{best['params']['dropout']:.4g}",
-                _plus_minus(best["val_loss"], 1),
-                _plus_minus(best["val_error"], 100),
-                _plus_minus(baseline["val_loss"], 1) if baseline else "-",
+                f"{rate['value']:.4g}",
+                f"{rate['low']:.4g} to {rate['high']:.4g}",
+                f"{gain['value']:.4f}" if gain else "-",
+                answer["verdict"] or "not confirmed",
             ]
         )
     return "\n" + _align(lines)
@@ -125,3 +108,24 @@ def _replace(path: Path, content: str) -> None:
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(content)
     os.replace(temporary, path)
+
+
+def main() -> int:
+    """Print a study again, finished or not, and draw it anew."""
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        print("usage: python -m sweep.report runs/<study>")
+        return 0 if {"-h", "--help"} & set(sys.argv[1:]) else 2
+    folder = Path(sys.argv[1]).resolve()
+    if not (folder / "study.db").is_file():
+        print(f"error: {sys.argv[1]}: holds no study.db", file=sys.stderr)
+        return 2
+    study = optuna.load_study(study_name=folder.name, storage=f"sqlite:///{folder / 'study.db'}")
+    if not any(trial.state.name == "COMPLETE" for trial in study.get_trials(deepcopy=False)):
+        print(f"{folder.name}: no trial is finished yet")
+        return 0
+    print(text(write(study, folder), folder))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,15 +3,19 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-from sweep.answer import mean_and_sem
+from sweep.diagnosis import over_time
+from sweep.noise import mean_and_sem
 
+SEEDS_APART = 1000  # generation g takes the seeds from 1000 g on; study.seeds is at most this
+CONFIRMATION = 1000  # the generation of its first look, whose seeds begin at 1,000,000
 METRICS = ("val_loss", "val_error", "train_loss", "train_error", "gap")
 Table = list[list[float]]  # (P, S), or (epochs, S) of one trial
-Key = tuple[int, int | None]  # generation and trial number; None is the generation's baseline
+Key = tuple[int, int]  # generation and trial number; below 0 stand the generation's baselines
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,17 @@ class Work:
     generation: int
     seeds: list[int]
     trials: list[dict[str, Any]]  # {"number": 7, "params": {"dropout": 0.3}}
+    test: bool = False  # whether the test samples are read at the end
+
+    @property
+    def title(self) -> str:
+        if self.generation >= CONFIRMATION:
+            return "confirmation"
+        return f"generation {self.generation + 1}"
+
+
+def seeds_of(generation: int, n: int) -> list[int]:
+    return [SEEDS_APART * generation + i for i in range(n)]
 
 
 @dataclass(frozen=True)
@@ -32,17 +47,24 @@ class Outcome:
     seeds: list[int]
     curves: dict[str, Table]  # metric -> (epochs, S)
     member_epochs_per_second: float = 0.0
+    test: dict[str, list[float]] = field(default_factory=dict)  # test_loss, test_error: (S,)
     error: str | None = None  # the traceback of a job that failed
 
-    def final(self, metric: str) -> list[float]:
-        """Return the metric after the last epoch, for each seed."""
-        return self.curves[metric][-1]
+    def finals(self) -> dict[str, list[float]]:
+        """Return each metric after the last epoch, for each seed."""
+        return {metric: self.curves[metric][-1] for metric in METRICS}
 
     def summary(self) -> dict[str, Any]:
         """Return the final metrics of each seed, and what else a report says of a trial."""
+        finals = self.finals()
+        dropout_on = self.curves["train_loss_dropout_on"][-1]
         return {
-            **{metric: self.final(metric) for metric in METRICS},
-            "sem": mean_and_sem(self.final("val_loss"))[1],
+            **finals,
+            **over_time(self.curves["val_loss"]),
+            "curves": {m: [fmean(v) for v in self.curves[m]] for m in ("val_loss", "train_loss")},
+            "noise_tax": [a - b for a, b in zip(dropout_on, finals["train_loss"], strict=True)],
+            "sem": mean_and_sem(finals["val_loss"])[1],
+            "params": self.params,
             "seeds": self.seeds,
             "member_epochs_per_second": round(self.member_epochs_per_second, 3),
         }
@@ -57,7 +79,10 @@ def from_json(text: str) -> Work:
 
 
 def write(folder: Path, work: Work, result: Mapping[str, Any]) -> None:
-    """Save a job's result atomically: `history` [{metric: (P, S)}] and `seconds`, or `error`."""
+    """Save a job's result atomically.
+
+    It holds `history` [{metric: (P, S)}], `tested` {metric: (P, S)} and `seconds`, or `error`.
+    """
     temporary = folder / "result.json.tmp"
     with temporary.open("w") as file:
         json.dump({**asdict(work), **result}, file)
@@ -90,7 +115,8 @@ def _outcomes(result: Mapping[str, Any]) -> dict[Key, Outcome]:
     for p, trial in enumerate(result["trials"]):
         metrics = history[0] if history else ()
         curves = {metric: [epoch[metric][p] for epoch in history] for metric in metrics}
+        test = {metric: table[p] for metric, table in result.get("tested", {}).items()}
         outcomes[result["generation"], trial["number"]] = Outcome(
-            trial["params"], result["seeds"], curves, speed, error
+            trial["params"], result["seeds"], curves, speed, test, error
         )
     return outcomes

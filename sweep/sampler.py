@@ -16,7 +16,7 @@ from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, T
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from sweep.answer import contenders
+from sweep.noise import contenders
 from sweep.plan import Plan
 
 DECIMALS = 4  # of a rate that zoom asks for: as many as its name shows
@@ -62,32 +62,45 @@ class Zoom(_PointSampler):
     ) -> float:
         assert isinstance(distribution, FloatDistribution)
         number, place = divmod(trial.number, self.generation)
-        low, high, even = distribution.low, distribution.high, np.linspace
-        if number == 0:
-            levels = (np.geomspace if distribution.log else even)(low, high, self.generation)
+        low, high = distribution.low, distribution.high
+        table = self._generation(study, number - 1)
+        if table:
+            levels = zoomed_levels(table, low, high, self.generation, first=number == 1)
         else:
-            low, high = self._window(study, number - 1, low, high)
-            levels = low + (high - low) * (np.arange(self.generation) + 0.5) / self.generation
-        rate = round(float(levels[spread(self.generation)[place]]), DECIMALS)
-        return min(max(rate, distribution.low), distribution.high)
+            levels = even_levels(low, high, self.generation, distribution.log)
+        return levels[spread(self.generation)[place]]
 
-    def _window(
-        self, study: Study, generation: int, low: float, high: float
-    ) -> tuple[float, float]:
-        """Return the range of the contenders of one generation; all of it if none finished."""
-        table = {
-            trial.params["dropout"]: trial.user_attrs[self.metric]
+    def _generation(self, study: Study, number: int) -> dict[float, dict[int, float]]:
+        """Return {rate: {seed: metric}} of a generation's finished trials."""
+        return {
+            trial.params["dropout"]: dict(
+                zip(trial.user_attrs["seeds"], trial.user_attrs[self.metric], strict=True)
+            )
             for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-            if trial.number // self.generation == generation
+            if trial.number // self.generation == number
         }
-        if not table:
-            return low, high
-        first, last = contenders(table)
+
+
+def even_levels(low: float, high: float, n: int, log: bool = False) -> list[float]:
+    """Return n rates from low to high, both among them."""
+    return _rates((np.geomspace if log else np.linspace)(low, high, n), low, high)
+
+
+def zoomed_levels(
+    table: Mapping[float, Mapping[int, float]], low: float, high: float, n: int, first: bool
+) -> list[float]:
+    """Return n rates inside the contenders of the generation before, {rate: {seed: metric}}."""
+    left, right = contenders(table)
+    if not first:  # its ends are levels inside the search, not its bounds
         step = min(np.diff(sorted(table)), default=high - low)
-        if generation > 0:  # its ends are levels, not the ends of the search
-            first = first - step if first == min(table) else first
-            last = last + step if last == max(table) else last
-        return max(low, first), min(high, last)
+        left = left - step if left == min(table) else left
+        right = right + step if right == max(table) else right
+    left, right = max(low, left), min(high, right)
+    return _rates(left + (right - left) * (np.arange(n) + 0.5) / n, low, high)
+
+
+def _rates(levels: np.ndarray, low: float, high: float) -> list[float]:
+    return [min(max(rate, low), high) for rate in levels.round(DECIMALS).tolist()]
 
 
 def spread(n: int) -> list[int]:

@@ -37,6 +37,15 @@ class Axis:
         """Every listed value, or the two ends: what must be allowed for all to be."""
         return self.values or (self.low, self.high)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return what makes an axis again, without its key."""
+        return {
+            "values": list(self.values),
+            "low": self.low,
+            "high": self.high,
+            "log": self.log,
+        }
+
     def __str__(self) -> str:
         if self.values:
             return ", ".join(f"{value:g}" for value in self.values)

@@ -4,37 +4,32 @@ Whatever a job finished is in its result file before the study hears of it, and 
 was told is in its storage: the same command goes on from there.
 """
 
+import json
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
-from omegaconf import DictConfig
+from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from sweep import data, report, result
+from sweep import data, findings, report
 from sweep.config import BadInput, Unreachable
+from sweep.confirm import confirm
 from sweep.digits import DataUnavailable
 from sweep.fingerprint import different, digest, fingerprint, versions
 from sweep.inspection import try_out
-from sweep.job import cut, pick_device
+from sweep.job import pick_device
 from sweep.model import check_numbers
-from sweep.plan import Plan
+from sweep.plan import Plan, job_config
 from sweep.progress import progress
-from sweep.result import Outcome, Work
+from sweep.result import Outcome, seeds_of
 from sweep.sampler import sampler
-
-SEEDS_APART = 1000  # generation g takes the seeds from 1000 g on; study.seeds is at most this
-FUSE = {"cpu": 64, "cuda": 512}  # members of a population where train.fuse is auto
-Launch = Callable[[DictConfig, Sequence[Sequence[str]], int], None]
-
-
-class SweepFailed(Exception):
-    """Nothing came of it: all jobs or all trials failed."""
+from sweep.training import Launch, SweepFailed, Training
 
 
 def run(plans: Sequence[Plan], launch: Launch) -> None:
@@ -42,7 +37,7 @@ def run(plans: Sequence[Plan], launch: Launch) -> None:
     answers = []
     for search in [Search(plan, launch) for plan in plans]:
         search.run()
-        answers.append(report.write(search.study, search.plan, search.folder))
+        answers.append(report.write(search.study, search.folder))
         print(report.text(answers[-1], search.folder), flush=True)
     if len(answers) > 1:
         print(report.comparison(answers), flush=True)
@@ -55,7 +50,7 @@ class Search:
 
     def __init__(self, plan: Plan, launch: Launch) -> None:
         """Check what needs torch and the data; nothing is written before `run`."""
-        self.plan, self.launch, self.warnings = plan, launch, list[str]()
+        self.plan, self.warnings = plan, list[str]()
         self.device = pick_device(plan.config.train.device)
         check_numbers(plan.config.model, plan.axes)
         samples = self._data()
@@ -66,6 +61,8 @@ class Search:
         made = f"{self.plan.labels['model']}-{self.plan.labels['data']}-{self.digest[:8]}"
         self.name = self.plan.config.study.name or made
         self.folder = Path(self.plan.cfg.hydra.sweep.dir).resolve() / self.name
+        jobs, device = self.folder / "jobs", self.device.type
+        self.training = Training(self.plan, self.name, self.digest, jobs, device, launch)
 
     def _data(self) -> data.Data:
         """Read the data, or those that they fall back on."""
@@ -95,6 +92,24 @@ class Search:
             progress.close()
         if not any(trial.state == TrialState.COMPLETE for trial in self._trials()):
             raise SweepFailed(f"all trials of {self.name} failed; see {self.folder}")
+        if config.study.confirm:
+            self._confirm()
+
+    def _confirm(self) -> None:
+        """Train the answer and its opponent on fresh seeds, unless that was done for these two."""
+        found = findings.search(self.study)
+        chosen: dict[str, Any] = dict(found.point)
+        opponent = findings.opponent(self.study, found)
+        baseline = opponent and opponent["params"]
+        if baseline is not None and findings.no_dropout(chosen):
+            chosen = baseline
+        known = self.study.user_attrs.get("confirmation")
+        if known and known["chosen"]["params"] == chosen:
+            return
+        try:
+            self.study.set_user_attr("confirmation", confirm(self.training, chosen, baseline))
+        finally:
+            progress.close()
 
     def _open(self) -> optuna.Study:
         """Create the study or load it, refusing one that another command made."""
@@ -114,6 +129,9 @@ class Search:
             print(f"warning: {self.name} was begun with another {keys}", file=sys.stderr)
         study.set_user_attr("fingerprint", self.fingerprint)
         study.set_user_attr("versions", made_with)
+        config = job_config(self.plan.cfg)
+        config.study.storage = shown(url)
+        study.set_user_attr("config", OmegaConf.to_container(config))
         study.set_user_attr("warnings", self.warnings)
         return study
 
@@ -124,19 +142,19 @@ class Search:
         """Train one generation, or what is missing of it, and tell the study."""
         trials = {number: self._trial(number) for number in numbers}
         waiting = {n: trial for n, trial in trials.items() if isinstance(trial, Trial)}
-        wanted: dict[int | None, dict[str, Any]] = {n: t.params for n, t in waiting.items()}
-        if self._wants_baseline(generation, numbers):
-            wanted[None] = dict.fromkeys(self.plan.rates, 0.0)
-            config = self.plan.config
-            progress.extend(config.study.seeds * config.train.epochs)
-        outcomes = self._outcomes(generation, wanted)
-        broken = [outcome.error for outcome in outcomes.values() if outcome.error]
-        if broken and len(broken) == len(outcomes):
-            raise SweepFailed(broken[0])
+        points = {n: trial.params for n, trial in waiting.items()}
+        key = f"baselines:{generation}"
+        beside = [] if key in self.study.user_attrs else self._baselines(trials.values())
+        baselines = {-1 - i: point for i, point in enumerate(beside)}
+        config = self.plan.config
+        progress.extend(len(baselines) * config.study.seeds * config.train.epochs)
+        seeds = seeds_of(generation, config.study.seeds)
+        outcomes = self.training.outcomes(generation, seeds, {**points, **baselines})
         for number, trial in waiting.items():
             self._tell(trial, outcomes[number])
-        if None in outcomes and not outcomes[None].error:
-            self.study.set_user_attr(f"baseline:{generation}", outcomes[None].summary())
+        if baselines:
+            done = [outcomes[n].summary() for n in baselines if not outcomes[n].error]
+            self.study.set_user_attr(key, done)
 
     def _trial(self, number: int) -> Trial | FrozenTrial:
         """Return trial `number`: as it ended, or to be trained, asked for now or earlier."""
@@ -153,50 +171,26 @@ class Search:
             axis.suggest(trial, self.plan.grid)
         return trial
 
-    def _wants_baseline(self, generation: int, numbers: range) -> bool:
-        """Rate 0 is trained beside the others until it is among the trials."""
-        points = [trial.params for trial in self._trials()[: numbers.stop]]
-        have = any(all(point[key] == 0 for key in self.plan.rates) for point in points)
-        known = f"baseline:{generation}" in self.study.user_attrs
-        return self.plan.config.study.baseline and not have and not known
+    def _baselines(self, trials: Iterable[Trial | FrozenTrial]) -> list[dict[str, Any]]:
+        """Return what is trained without dropout beside a generation, unless the trials have it.
 
-    def _outcomes(
-        self, generation: int, wanted: dict[int | None, dict[str, Any]]
-    ) -> dict[int | None, Outcome]:
-        """Return what became of the wanted points, from the jobs' files or by training them now."""
-        seeds = [SEEDS_APART * generation + i for i in range(self.plan.config.study.seeds)]
-        jobs = self.folder / "jobs"
+        Where more than rates is searched, no dropout is tuned with a share of its own: the other
+        numbers of a quarter of the generation, or of every one in a grid.
+        """
+        rates = dict.fromkeys(self.plan.rates, 0.0)
+        if not self.plan.config.study.baseline or self._has_zero():
+            return []
+        points = [{**trial.params, **rates} for trial in trials]
+        distinct = list({json.dumps(point, sort_keys=True): point for point in points}.values())
+        return distinct if self.plan.grid else distinct[: max(1, len(points) // 4)]
 
-        def found(failed: bool) -> dict[int | None, Outcome]:
-            outcomes = result.read(jobs, self.digest)
-            mine = {n: outcomes.get((generation, n)) for n in wanted}
-            return {
-                n: outcome
-                for n, outcome in mine.items()
-                if outcome is not None
-                and (outcome.params, outcome.seeds) == (wanted[n], seeds)
-                and (failed or outcome.error is None)
-            }
-
-        finished = found(failed=False)
-        missing = [{"number": n, "params": p} for n, p in wanted.items() if n not in finished]
-        fuse = self.plan.config.train.fuse
-        limit = FUSE[self.device.type] if fuse == "auto" else fuse
-        groups = cut(missing, len(seeds), limit)
-        self._launch([Work(self.digest, generation, seeds, group) for group in groups])
-        finished = found(failed=True)
-        if len(finished) < len(wanted):
-            raise SweepFailed(f"a job left no result: see {jobs}/*/job.log")
-        return finished
-
-    def _launch(self, works: Sequence[Work]) -> None:
-        if not works:
-            return
-        overrides = [*self.plan.overrides, f"study.name={self.name}"]
-        config = self.plan.loader.load_sweep_config(self.plan.base, overrides)
-        jobs = [[*overrides, f"population='{result.to_json(work)}'"] for work in works]
-        first = 1 + max(result.job_numbers(self.folder / "jobs"), default=-1)
-        self.launch(config, jobs, first)
+    def _has_zero(self) -> bool:
+        """Tell whether the search is sure to have trials without dropout."""
+        axes = [axis for axis in self.plan.axes if axis.key in self.plan.rates]
+        if self.plan.grid:
+            return all(0 in axis.values for axis in axes)
+        zoom = self.plan.sampler == "zoom"  # whose first level is the lowest rate
+        return zoom and all(axis.low == 0 for axis in axes)
 
     def _tell(self, trial: Trial, outcome: Outcome) -> None:
         """Tell the study one trial: its value is the mean over seeds after the last epoch."""
@@ -229,6 +223,10 @@ def open_study(url: str, name: str) -> optuna.Study:
         storage = optuna.storages.RDBStorage(escaped, engine_kwargs=wait)
         return optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError) as error:
-        where = make_url(url).render_as_string(hide_password=True)
         reason = str(error.__cause__ or error).splitlines()[0]
-        raise Unreachable(f"study.storage={where}: {reason}") from None
+        raise Unreachable(f"study.storage={shown(url)}: {reason}") from None
+
+
+def shown(url: str) -> str:
+    """Return a storage's URL without its password."""
+    return make_url(url).render_as_string(hide_password=True)

@@ -17,7 +17,7 @@ CONF = Path(__file__).parent.parent / "conf"
 MNIST5K = {"_target_": "sweep.digits.mnist5k", "n_train": 1000, "n_val": 500, "split_seed": 0}
 TINY = ["data=mnist5k", "data.n_train=200", "data.n_val=100", "model.width=16", "train.epochs=2"]
 DEVICE = torch.device(os.environ.get("TEST_DEVICE", "cpu"))  # scripts/gpu_check.py sets cuda
-TINY += ["study.seeds=2", f"train.device={DEVICE}"]
+TINY += ["study.seeds=2", "study.confirm=false", f"train.device={DEVICE}"]
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,86 @@
+"""The noise of trainings: what seeds share, what is left, and which trials say nothing.
+
+Pure functions of numbers; smaller values are better.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean, median, stdev
+
+import numpy as np
+
+
+def mean_and_sem(values: Sequence[float]) -> tuple[float, float | None]:
+    """Return the mean and its standard error, None for a single value."""
+    sem = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
+    return fmean(values), sem
+
+
+def far_above(means: Sequence[float]) -> float:
+    """Return the mean beyond which a level says nothing about the best: min + 3 (median - min)."""
+    return min(means) + 3 * (median(means) - min(means))
+
+
+def paired_noise(rows: Sequence[Mapping[int, float]]) -> float:
+    """Return the residual sd of trials {seed: value} without the means of trials and of seeds.
+
+    Least squares of a two-way table that may have holes; 0 where nothing is left over. For a full
+    table of J trials and S seeds: sum (y[j,s] - m_j - b_s + m)^2 / ((J-1)(S-1)).
+    """
+    seeds = sorted({seed for row in rows for seed in row})
+    cells = [(j, seeds.index(s), value) for j, row in enumerate(rows) for s, value in row.items()]
+    design = np.zeros((len(cells), len(rows) + len(seeds)))
+    for i, (j, s, _) in enumerate(cells):
+        design[i, j] = design[i, len(rows) + s] = 1
+    values = np.array([value for _, _, value in cells])
+    fitted, _, rank, _ = np.linalg.lstsq(design, values, rcond=None)
+    left = len(cells) - int(rank)
+    return math.sqrt(((values - design @ fitted) ** 2).sum() / left) if left > 0 else 0.0
+
+
+def seed_offsets(points: np.ndarray, rows: Sequence[Mapping[int, float]]) -> dict[int, float]:
+    """Estimate by how much each seed lies above or below the others, whatever is trained with it.
+
+    Trials of different generations have different seeds, so their means compare only without
+    these. points (n, d) holds each trial's searched numbers, rows its {seed: value}. Least squares
+    of the values on a dummy for each seed and a polynomial in each number: of degree 4 where one is
+    searched, else 2. Trials far above the rest are left out, or the wall at high rates would bend
+    the polynomial.
+    """
+    d = points.shape[1]
+    span = np.ptp(points, axis=0)
+    scaled = (points - points.min(axis=0)) / np.where(span > 0, span, 1)
+    powers = np.concatenate([scaled**k for k in range(1, 5 if d == 1 else 3)], axis=1)
+    means = [fmean(row.values()) for row in rows]
+    cap = far_above(means)
+    cells = [
+        (i, seed, value)
+        for i, row in enumerate(rows)
+        if means[i] <= cap
+        for seed, value in row.items()
+    ]
+    known = sorted({seed for _, seed, _ in cells})
+    dummies = np.array([[seed == other for other in known] for _, seed, _ in cells], float)
+    design = np.concatenate([dummies, powers[[i for i, _, _ in cells]]], axis=1)
+    targets = np.array([value for _, _, value in cells])
+    fitted = np.linalg.lstsq(design, targets, rcond=None)[0][: len(known)]
+    nothing = dict.fromkeys((seed for row in rows for seed in row), 0.0)
+    return nothing | dict(zip(known, (fitted - fitted.mean()).tolist(), strict=True))
+
+
+def contenders(table: Mapping[float, Mapping[int, float]]) -> tuple[float, float]:
+    """Return the lowest and highest rate whose mean cannot be told from the best, one level wider.
+
+    A level stays if its mean is within two standard errors of a difference of the lowest, the noise
+    that of the levels which are not far above the rest.
+    """
+    rates = sorted(table)
+    means = {rate: fmean(table[rate].values()) for rate in rates}
+    best = min(means.values())
+    cap = far_above(list(means.values()))
+    noise = paired_noise([table[rate] for rate in rates if means[rate] <= cap])
+    n_seeds = min(len(row) for row in table.values())
+    within = best + 2 * noise * math.sqrt(2 / n_seeds)
+    inside = [i for i, rate in enumerate(rates) if means[rate] <= within]
+    low, high = max(inside[0] - 1, 0), min(inside[-1] + 1, len(rates) - 1)
+    return rates[low], rates[high]

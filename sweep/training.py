@@ -1,0 +1,75 @@
+"""Having points trained: jobs are launched for what no finished job has left a result of."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from sweep import result
+from sweep.job import cut
+from sweep.plan import Plan
+from sweep.result import Outcome, Work
+
+FUSE = {"cpu": 64, "cuda": 512}  # members of a population where train.fuse is auto
+Launch = Callable[[DictConfig, Sequence[Sequence[str]], int], None]
+Points = Mapping[int, dict[str, Any]]  # number -> what is trained; below 0 stand baselines
+
+
+class SweepFailed(Exception):
+    """Nothing came of it: all jobs or all trials failed."""
+
+
+@dataclass
+class Training:
+    """The jobs of one study."""
+
+    plan: Plan
+    name: str
+    digest: str
+    folder: Path
+    device: str  # cpu | cuda
+    launch: Launch
+
+    def outcomes(
+        self, generation: int, seeds: list[int], points: Points, test: bool = False
+    ) -> dict[int, Outcome]:
+        """Return what became of the points, from the jobs' files or by training them now.
+
+        Raises SweepFailed where all of them failed.
+        """
+        finished = self._found(generation, seeds, points, failed=False)
+        missing = [{"number": n, "params": p} for n, p in points.items() if n not in finished]
+        fuse = self.plan.config.train.fuse
+        groups = cut(missing, len(seeds), FUSE[self.device] if fuse == "auto" else fuse)
+        self._launch([Work(self.digest, generation, seeds, group, test) for group in groups])
+        finished = self._found(generation, seeds, points, failed=True)
+        if len(finished) < len(points):
+            raise SweepFailed(f"a job left no result: see {self.folder}/*/job.log")
+        broken = [outcome.error for outcome in finished.values() if outcome.error]
+        if broken and len(broken) == len(finished):
+            raise SweepFailed(broken[0])
+        return finished
+
+    def _found(
+        self, generation: int, seeds: list[int], points: Points, failed: bool
+    ) -> dict[int, Outcome]:
+        outcomes = result.read(self.folder, self.digest)
+        mine = {n: outcomes.get((generation, n)) for n in points}
+        return {
+            n: outcome
+            for n, outcome in mine.items()
+            if outcome is not None
+            and (outcome.params, outcome.seeds) == (points[n], seeds)
+            and (failed or outcome.error is None)
+        }
+
+    def _launch(self, works: Sequence[Work]) -> None:
+        if not works:
+            return
+        overrides = [*self.plan.overrides, f"study.name={self.name}"]
+        config = self.plan.loader.load_sweep_config(self.plan.base, overrides)
+        jobs = [[*overrides, f"population='{result.to_json(work)}'"] for work in works]
+        first = 1 + max(result.job_numbers(self.folder), default=-1)
+        self.launch(config, jobs, first)

@@ -1,0 +1,160 @@
+"""What a study found, in sentences for a stranger."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.special import fdtrc
+
+from sweep.diagnosis import clearly_above_zero
+from sweep.findings import Answer, Row
+
+GROWS = 0.01  # chance that a spread growing like this is nothing
+
+
+def sentences(answer: Answer) -> list[str]:
+    """Return the answer, what confirms it, why it is so, and what to be careful about."""
+    lines = [_best(answer), _verdict(answer), *_sides(answer), *_confirmed(answer)]
+    lines += [f"warning: {warning}" for warning in warnings(answer)]
+    return lines
+
+
+def _best(answer: Answer) -> str:
+    best, rate = answer["best"], answer["best"]["dropout"]
+    others = [f"{key}={value:.4g}" for key, value in best["params"].items() if key != "dropout"]
+    with_others = f" with {', '.join(others)}" if others else ""
+    if rate["low"] == rate["high"]:
+        return f"best rate {rate['value']:.4g}{with_others}"
+    text = f"best rate {rate['value']:.4g}{with_others}; anywhere in {rate['low']:.4g} to "
+    text += f"{rate['high']:.4g} is as good (95%)"
+    if best["no_effect"] > 0.5:
+        text += f"; the chance that it does not matter is {best['no_effect']:.0%}"
+    return text
+
+
+def _verdict(answer: Answer) -> str:
+    verdict, gain = answer["verdict"], answer["gain"]
+    name = answer["metric"].replace("val_", "validation ")
+    if verdict == "no dropout":
+        return "no dropout is best"
+    if verdict is None and answer["confirmation"]:
+        return "not compared with no dropout (study.baseline=false)"
+    if verdict is None:
+        return "not confirmed on fresh seeds: the best of a search is always a little lucky"
+    side = "lower" if gain["value"] >= 0 else "higher"
+    text = f"{name} {_number(abs(gain['value']), answer)} {side} than without"
+    if gain["low"] is not None:
+        ends = sorted(
+            (gain["low"], gain["high"]) if side == "lower" else (-gain["high"], -gain["low"])
+        )
+        low, high = (_number(end, answer) for end in ends)
+        text += f" (95%: {low} to {high}, {gain['seeds']} fresh seeds)"
+    if verdict != "no evidence":
+        return f"dropout {verdict}: {text}"
+    text = f"no evidence that dropout helps or hurts: {text}"
+    if gain["needed"] is not None:
+        text += f"; about {gain['needed']} seeds would resolve a difference as small"
+    return text
+
+
+def _number(value: float, answer: Answer) -> str:
+    return f"{100 * value:.2f}%" if answer["metric"] == "val_error" else f"{value:.4f}"
+
+
+def _sides(answer: Answer) -> list[str]:
+    """Say up to where it overfits and from where on it underfits."""
+    best = answer["best"]["params"]["dropout"]
+    rows = [row for row in answer["trials"] if row["fit"]] + answer["baselines"]
+    labels = [(row["params"]["dropout"], row["fit"]["label"]) for row in rows]
+    over = [rate for rate, label in labels if label == "overfits" and rate < best]
+    under = [rate for rate, label in labels if label == "underfits" and rate > best]
+    parts = []
+    if over:
+        parts.append(f"at {max(over):.4g} and below it overfits")
+    if under:
+        parts.append(f"at {min(under):.4g} and above it underfits")
+    return [", ".join(parts)] if parts else []
+
+
+def _confirmed(answer: Answer) -> list[str]:
+    confirmation, test = answer["confirmation"], answer["test"]
+    if confirmation is None:
+        return []
+    lines = []
+    for title, source, metrics in (
+        ("confirmed", confirmation, ("val_loss", "val_error")),
+        ("test set, read once", test, ("test_loss", "test_error")),
+    ):
+        texts = [
+            _plus_minus(source[name], metrics) for name in ("chosen", "baseline") if source[name]
+        ]
+        lines.append(f"{title}: " + "; without dropout ".join(texts))
+    return lines
+
+
+def _plus_minus(point: Mapping[str, Any], metrics: tuple[str, str]) -> str:
+    loss, error = (point[metric] for metric in metrics)
+    return f"loss {plus_minus(loss)}, error {plus_minus(error, percent=True)}"
+
+
+def plus_minus(value: Mapping[str, Any], percent: bool = False) -> str:
+    """Return mean ± standard error."""
+    scale, digits, unit = (100, 2, "%") if percent else (1, 4, "")
+    sem = "" if value["sem"] is None else f" ± {scale * value['sem']:.{digits}f}"
+    return f"{scale * value.get('aligned', value['mean']):.{digits}f}{sem}{unit}"
+
+
+def warnings(answer: Answer) -> list[str]:
+    """Return what makes the answer worth less than it looks."""
+    done = [row for row in answer["trials"] if row["state"] == "complete"]
+    found = [*answer["warnings"], *_edges(answer), *_budget(answer, done), *_spread(done)]
+    failed = [row for row in answer["trials"] if row["state"] == "fail"]
+    found += [
+        f"trial {row['number']} (rate {row['params']['dropout']:.4g}) failed: {row['reason']}"
+        for row in failed
+    ]
+    return found
+
+
+def _edges(answer: Answer) -> list[str]:
+    return [
+        f"the {'highest' if range_['edge'] == 'high' else 'lowest'} {key} searched, "
+        f"{range_[range_['edge']]:.4g}, is among the best: search further"
+        for key, range_ in answer["best"]["set"].items()
+        if range_["edge"]
+    ]
+
+
+def _budget(answer: Answer, done: Sequence[Row]) -> list[str]:
+    """Look at the trial nearest to the best rate: does its loss rise or still fall at the end?"""
+    best, epochs = answer["best"]["params"]["dropout"], answer["config"]["train"]["epochs"]
+    row = min(done, key=lambda row: abs(row["params"]["dropout"] - best))
+    if clearly_above_zero([-slope for slope in row["slope"]]):
+        return [
+            "the validation loss at the best rate still falls at the end, so the best rate depends "
+            f"on the budget: try train.epochs={2 * epochs}"
+        ]
+    if clearly_above_zero(row["rise"]):
+        return [
+            f"the validation loss at the best rate rises after epoch {row['lowest_epoch']}: "
+            "it overfits in time"
+        ]
+    return []
+
+
+def _spread(done: Sequence[Row]) -> list[str]:
+    """Compare the variance over seeds of the upper half of the rates with the lower half's."""
+    ordered = sorted(done, key=lambda row: row["params"]["dropout"])
+    half = len(ordered) // 2
+    pools = []
+    for rows in (ordered[:half], ordered[-half:] if half else []):
+        df = sum(len(row["seeds"]) - 1 for row in rows)
+        squares = sum(np.var(row["val_loss"]["of_seeds"]) * len(row["seeds"]) for row in rows)
+        pools.append((df, float(squares) / max(df, 1)))
+    (df_low, low), (df_high, high) = pools
+    if df_low > 0 and low > 0 and fdtrc(df_high, df_low, high / low) < GROWS:
+        return [
+            f"seeds differ more at high rates (sd {high**0.5:.4f}) than at low ones "
+            f"({low**0.5:.4f}): intervals there are too sure"
+        ]
+    return []
