@@ -12,6 +12,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
+MOST_TRIALS = 10_000
 SAMPLERS = ("zoom", "tpe", "gp", "qmc", "random")
 STORAGES = (
     "must be sqlite:///<file>, postgresql+psycopg://<user>@<host>/<database> "
@@ -30,6 +31,10 @@ class Unreachable(Exception):
 def require(ok: bool, key: str, value: Any, allowed: str) -> None:
     if not ok:
         raise BadInput(f"{key}={value}: {allowed}")
+
+
+def between(key: str, value: int, least: int, most: int) -> None:
+    require(least <= value <= most, key, value, f"must be from {least} to {most}")
 
 
 def is_rate(key: str) -> bool:
@@ -60,16 +65,14 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for key in ("epochs", "batch_size"):
-            require(
-                getattr(self, key) >= 1, f"train.{key}", getattr(self, key), "must be at least 1"
-            )
+            between(f"train.{key}", getattr(self, key), 1, 10**6)
         require(0 < self.lr < math.inf, "train.lr", self.lr, "must be above 0 and finite")
         decay = self.weight_decay
         require(0 <= decay < math.inf, "train.weight_decay", decay, "must be 0 or more and finite")
         one_of("train.schedule", self.schedule, ("constant", "cosine"))
         one_of("train.loss", self.loss, ("cross_entropy", "mse"))
         one_of("train.precision", self.precision, ("float32", "bf16"))
-        known = re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device)
+        known = re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?", self.device)
         require(bool(known), "train.device", self.device, "must be auto, cpu, cuda or cuda:<n>")
         whole = isinstance(self.fuse, int) and not isinstance(self.fuse, bool) and self.fuse >= 1
         require(self.fuse == "auto" or whole, "train.fuse", self.fuse, "must be auto or at least 1")
@@ -82,6 +85,7 @@ class SamplerConfig:
 
     def __post_init__(self) -> None:
         one_of("sampler", self.name, SAMPLERS)
+        between("sampler.seed", self.seed, 0, 2**32 - 1)
 
 
 @dataclass
@@ -97,15 +101,15 @@ class StudyConfig:
     each: list[str] = field(default_factory=list)  # keys whose values make a study each
 
     def __post_init__(self) -> None:
-        for key in ("n_trials", "generation"):
-            require(
-                getattr(self, key) >= 1, f"study.{key}", getattr(self, key), "must be at least 1"
-            )
-        require(1 <= self.seeds <= 1000, "study.seeds", self.seeds, "must be from 1 to 1000")
+        between("study.n_trials", self.n_trials, 1, MOST_TRIALS)
+        between("study.generation", self.generation, 1, 1000)
+        between("study.seeds", self.seeds, 1, 1000)
         one_of("study.metric", self.metric, ("val_loss", "val_error"))
         if self.name is not None:
-            ok = re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}", self.name)
-            allowed = "must be up to 64 letters, digits, '.', '_' or '-', and not begin with '.'"
+            ok = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", self.name)
+            allowed = (
+                "must be up to 64 letters, digits, '.', '_' or '-', and begin with none but '_'"
+            )
             require(bool(ok), "study.name", self.name, allowed)
         if self.storage is not None:
             known = re.match(

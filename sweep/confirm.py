@@ -10,7 +10,7 @@ from typing import Any
 from sweep.answer import LOOKS, Gain, gain
 from sweep.progress import progress
 from sweep.result import CONFIRMATION, Outcome, seeds_of
-from sweep.training import Training
+from sweep.training import SweepFailed, Training
 
 CHOSEN, BASELINE = 0, -1  # numbers of the two points
 Values = dict[str, list[float]]  # metric -> one for each seed
@@ -39,6 +39,9 @@ def confirm(
         config = training.plan.config
         progress.extend(len(points) * len(fresh) * config.train.epochs)
         outcomes = training.outcomes(generation, fresh, points, test=True)
+        for outcome in outcomes.values():
+            if outcome.error or outcome.diverged:
+                raise SweepFailed(outcome.error or "the confirmation diverged: no verdict")
         seeds += fresh
         for number, outcome in outcomes.items():
             _extend(values[number], outcome)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sweep.config import BadInput
+from sweep.config import BadInput, Unreachable
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Data:
 
     @property
     def n_classes(self) -> int:
-        return int(self.train.targets.max()) + 1
+        return 1 + max(int(split.targets.max()) for split in (self.train, self.val))
 
 
 _loaded: dict[str, Data] = {}  # by config: the jobs of one process share what it has read
@@ -106,7 +106,15 @@ def read(config: Mapping[str, Any], split: str) -> tuple[Tensor, Tensor]:
         raise BadInput(f"data._target_={target}: cannot be imported: {error}") from None
     if not callable(function) or isinstance(function, type):
         raise BadInput(f"data._target_={target}: must be a function (config, split)")
-    x, y = function(SimpleNamespace(**config), split)
+    try:
+        x, y = function(SimpleNamespace(**config), split)
+        fits = isinstance(x, Tensor) and isinstance(y, Tensor)
+    except (BadInput, Unreachable):
+        raise
+    except Exception as error:
+        raise BadInput(f"data._target_={target}: {type(error).__name__}: {error}") from error
+    if not fits:
+        raise BadInput(f"data._target_={target}: must return two tensors, inputs and targets")
     if len(x) != len(y) or y.dtype != torch.int64 or y.ndim != 1:
         raise BadInput(
             f"data._target_={target}: inputs {tuple(x.shape)} and targets {tuple(y.shape)} "

@@ -56,6 +56,10 @@ def mnist5k(config: SimpleNamespace, split: str) -> tuple[Tensor, Tensor]:
 
 
 def _official(name: str, config: SimpleNamespace, split: str) -> tuple[Tensor, Tensor]:
+    if not isinstance(config.root, str):
+        raise BadInput(f"data.root={config.root}: must be a folder")
+    if not isinstance(config.download, bool):
+        raise BadInput(f"data.download={config.download}: must be true or false")
     folder = folder_of(name, Path(config.root).expanduser(), config.download)
     if split == "test":
         return _tensors(*read_pair(folder, name, "t10k"))
@@ -69,7 +73,8 @@ def _train_or_val(
 ) -> np.ndarray:
     """Return the rows of one split: stratified, seeded, and without those given away already."""
     free = np.setdiff1d(np.arange(len(labels)), [] if without is None else without)
-    rng = np.random.default_rng(config.split_seed)
+    seed = _whole("split_seed", config.split_seed, 0, 2**32 - 1, "a whole number")
+    rng = np.random.default_rng(seed)
     val = stratified(labels[free], _samples("n_val", config.n_val, len(free) - 1), rng)
     if split == "val":
         return free[val]
@@ -79,8 +84,12 @@ def _train_or_val(
 
 
 def _samples(key: str, n: Any, most: int) -> int:
-    if not isinstance(n, int) or not 1 <= n <= most:
-        raise BadInput(f"data.{key}={n}: must be a number of samples from 1 to {most}")
+    return _whole(key, n, 1, most, "a number of samples")
+
+
+def _whole(key: str, n: Any, least: int, most: int, what: str) -> int:
+    if not isinstance(n, int) or isinstance(n, bool) or not least <= n <= most:
+        raise BadInput(f"data.{key}={n}: must be {what} from {least} to {most}")
     return n
 
 

@@ -1,5 +1,6 @@
 """What a study found, as answer.json holds it; read from Optuna's storage alone."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -111,14 +112,28 @@ def search(study: optuna.Study) -> Best:
 
 
 def opponent(study: optuna.Study, found: Best) -> Row | None:
-    """Return the best of what was trained without dropout, its seeds' luck taken off."""
+    """Return the best of what was trained without dropout: its seeds pooled, their luck taken off.
+
+    Picking the luckiest of equal baselines would be unfair to dropout.
+    """
     trials, baselines = rows(study)
     metric = study.user_attrs["fingerprint"]["metric"]
     zero = [row for row in trials if row["state"] == "complete" and no_dropout(row["params"])]
-    zero += baselines
-    for row in zero:
-        _align(row, metric, found)
-    return min(zero, key=lambda row: row[metric]["aligned"], default=None)
+    same: dict[str, list[Row]] = {}
+    for row in zero + baselines:
+        same.setdefault(json.dumps(row["params"], sort_keys=True), []).append(row)
+    pools = [_pool(alike) for alike in same.values()]
+    for pool in pools:
+        _align(pool, metric, found)
+    return min(pools, key=lambda row: row[metric]["aligned"], default=None)
+
+
+def _pool(alike: Sequence[Row]) -> Row:
+    pool: Row = {"params": alike[0]["params"]}
+    pool["seeds"] = [seed for row in alike for seed in row["seeds"]]
+    for metric in METRICS:
+        pool[metric] = _of_seeds([value for row in alike for value in row[metric]["of_seeds"]])
+    return pool
 
 
 def no_dropout(params: Mapping[str, float]) -> bool:

@@ -9,6 +9,7 @@ import logging
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,18 +64,17 @@ def train(
     ]
     log.info("%d trials x %d seeds on %s", len(settings), len(work.seeds), device)
     part = len(settings) * len(work.seeds) / population.n_steps(len(data.train))
-    curves = Curves(folder, runs)
     history = []
-    for epoch in range(config.train.epochs):
-        on_loss = population.train_epoch(data.train, epoch, lambda: progress.advance(part))
-        metrics = measure(population, data)
-        metrics["train_loss_dropout_on"] = population.table(on_loss)
-        curves.log(epoch + 1, metrics)
-        history.append(metrics)
-        text = f"{work.title}, epoch {epoch + 1}/{config.train.epochs}"
-        means = [sum(row) / len(row) for row in metrics[config.study.metric]]
-        progress.show(text, *min(zip(means, rates, strict=True)))
-    curves.close()
+    with closing(Curves(folder, runs)) as curves:
+        for epoch in range(config.train.epochs):
+            on_loss = population.train_epoch(data.train, epoch, lambda: progress.advance(part))
+            metrics = measure(population, data)
+            metrics["train_loss_dropout_on"] = population.table(on_loss)
+            curves.log(epoch + 1, metrics)
+            history.append(metrics)
+            text = f"{work.title}, epoch {epoch + 1}/{config.train.epochs}"
+            means = [sum(row) / len(row) for row in metrics[config.study.metric]]
+            progress.show(text, *min(zip(means, rates, strict=True)))
     return history, test(population, config, data) if work.test else {}
 
 

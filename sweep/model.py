@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
-from sweep.config import BadInput
+from sweep.config import BadInput, check_rate, is_rate
 from sweep.space import Axis
 
 
@@ -38,6 +38,11 @@ def builder(
     """
     cls = model_class(str(model.get("_target_")))
     numbers = {key: value for key, value in model.items() if key != "_target_"}
+    for key, value in numbers.items():
+        if is_rate(key) and isinstance(value, int | float):
+            check_rate(f"model.{key}", value)
+        if key in ("input_shape", "n_classes"):
+            raise BadInput(f"model.{key}={value}: is given by the data")
     given = {"dropout": dropout, "input_shape": input_shape, "n_classes": n_classes}
     schema = config_class(cls)
     if schema is None:

@@ -5,6 +5,7 @@ Everything that needs no torch is checked here, for every study, before the firs
 
 import difflib
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from sweep.config import BadInput, Config, is_rate, typed
+from sweep.config import MOST_TRIALS, BadInput, Config, between, is_rate, typed
 from sweep.space import Axis, read_axis
 
 SEARCHED = "dropout, model.* numbers, train.lr and train.weight_decay"
@@ -52,7 +53,9 @@ class Plan:
 
     @property
     def n_trials(self) -> int:
-        return len(self.combinations) if self.grid else self.config.study.n_trials
+        if self.grid:
+            return math.prod(len(axis.values) for axis in self.axes)
+        return self.config.study.n_trials
 
     @property
     def generation(self) -> int:
@@ -60,12 +63,15 @@ class Plan:
         return self.n_trials if self.grid else self.config.study.generation
 
     @property
+    def zooms(self) -> bool:
+        return self.config.sampler.name == "zoom"
+
+    @property
     def sampler(self) -> str:
         """Name the sampler; zoom searches the rate alone, and where more is searched tpe does."""
         if self.grid:
             return "grid"
-        several = len(self.axes) > 1
-        return "tpe" if several and self.config.sampler.name == "zoom" else self.config.sampler.name
+        return "tpe" if self.zooms and len(self.axes) > 1 else self.config.sampler.name
 
     def with_data(self, name: str) -> "Plan":
         """Return the plan on another data set, keeping the data.* overrides that it knows too."""
@@ -87,6 +93,7 @@ def plans(
     parser = OverridesParser.create(loader)
     given = parser.parse_overrides(list(arguments))
     keys = {_key(override) for override in given}
+    _check_overrides(given)
     given = [o for o in parser.parse_overrides(list(defaults)) if _key(o) not in keys] + given
 
     fixed: list[Override] = []
@@ -117,6 +124,20 @@ def plans(
     for plan in studies:
         _check(plan, keys, several=len(studies) > 1)
     return studies
+
+
+def _check_overrides(given: Sequence[Override]) -> None:
+    """Refuse what Hydra would take, and half of it then be ignored."""
+    seen: set[str] = set()
+    for override in given:
+        key = _key(override)
+        if key.startswith("hydra"):
+            continue
+        if override.is_add() or override.is_force_add() or override.is_delete():
+            raise BadInput(f"{override.input_line}: keys cannot be added or taken away")
+        if key in seen:
+            raise BadInput(f"{override.input_line}: {key} is given twice")
+        seen.add(key)
 
 
 def _key(override: Override) -> str:
@@ -186,16 +207,17 @@ def nearest(key: str, known: Sequence[str]) -> str:
 
 def _check(plan: Plan, keys: set[str], several: bool) -> None:
     study = plan.config.study
+    between("trials of all lists", plan.n_trials, 1, MOST_TRIALS)
     if plan.grid and "study.n_trials" in keys and study.n_trials != plan.n_trials:
         raise BadInput(
             f"study.n_trials={study.n_trials}: the lists make {plan.n_trials} trials, each once"
         )
-    if (
-        not plan.grid
-        and len(plan.axes) > 1
-        and "sampler" in keys
-        and plan.config.sampler.name == "zoom"
-    ):
+    if plan.sampler == "zoom" and study.generation < 2:
+        raise BadInput("study.generation=1: zoom compares the rates of a generation; at least 2")
+    if not plan.grid and len(plan.axes) > 1 and "sampler" in keys and plan.zooms:
         raise BadInput("sampler=zoom: searches dropout alone; use tpe, gp, qmc or random")
     if several and study.name is not None and "study.name" in keys:
         raise BadInput(f"study.name={study.name}: names one study, but the command makes several")
+    for key in study.each:
+        if not key.startswith(("model.", "train.")) or OmegaConf.select(plan.cfg, key) is None:
+            raise BadInput(f"study.each=[{key}]: must be numbers of model.* or train.*")

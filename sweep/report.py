@@ -32,8 +32,8 @@ def table(answer: Answer) -> str:
     lines = [[*head, "seeds", "trial", "fit"]]
     rows = [row for row in answer["trials"] if row["state"] == "complete"] + answer["baselines"]
     for row in sorted(rows, key=lambda row: sorted(row["params"].items())):
-        cells = [f"{row['params']['dropout']:.4g}"]
-        cells += [f"{row['params'][key]:.4g}" if key in row["params"] else "-" for key in others]
+        cells = [f"{row['params']['dropout']:.6g}"]
+        cells += [f"{row['params'][key]:.6g}" if key in row["params"] else "-" for key in others]
         cells += [plus_minus(row["val_loss"]), plus_minus(row["val_error"], percent=True)]
         cells += [f"{row[name]['mean']:.4f}" for name in ("train_loss", "gap")]
         cells += [f"{sum(row['noise_tax']) / len(row['noise_tax']):.4f}", str(len(row["seeds"]))]
@@ -57,7 +57,7 @@ def text(answer: Answer, folder: Path) -> str:
             table(answer),
             "",
             *sentences(answer),
-            f"to use it: dropout: {answer['best']['params']['dropout']:.4g}",
+            f"to use it: dropout: {answer['best']['params']['dropout']:.6g}",
             "",
             f"report and figure: {folder / 'report.md'}",
             f"curves: tensorboard --logdir {os.path.relpath(folder.parent)}",
@@ -95,8 +95,8 @@ def comparison(answers: Sequence[Answer]) -> str:
         lines.append(
             [
                 answer["study"],
-                f"{rate['value']:.4g}",
-                f"{rate['low']:.4g} to {rate['high']:.4g}",
+                f"{rate['value']:.6g}",
+                f"{rate['low']:.6g} to {rate['high']:.6g}",
                 f"{gain['value']:.4f}" if gain else "-",
                 answer["verdict"] or "not confirmed",
             ]

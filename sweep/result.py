@@ -1,6 +1,7 @@
 """What goes into a job and what it leaves: one file, written whole or not at all."""
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -54,6 +55,15 @@ class Outcome:
         """Return each metric after the last epoch, for each seed."""
         return {metric: self.curves[metric][-1] for metric in METRICS}
 
+    @property
+    def diverged(self) -> int | None:
+        """The first epoch, from 1, with a number that is not finite."""
+        epochs = zip(*(self.curves[metric] for metric in METRICS), strict=True)
+        for epoch, rows in enumerate(epochs, 1):
+            if not all(math.isfinite(value) for row in rows for value in row):
+                return epoch
+        return None
+
     def summary(self) -> dict[str, Any]:
         """Return the final metrics of each seed, and what else a report says of a trial."""
         finals = self.finals()
@@ -63,10 +73,10 @@ class Outcome:
             **over_time(self.curves["val_loss"]),
             "curves": {m: [fmean(v) for v in self.curves[m]] for m in ("val_loss", "train_loss")},
             "noise_tax": [a - b for a, b in zip(dropout_on, finals["train_loss"], strict=True)],
-            "sem": mean_and_sem(finals["val_loss"])[1],
+            "val_loss_sem": mean_and_sem(finals["val_loss"])[1],
             "params": self.params,
             "seeds": self.seeds,
-            "member_epochs_per_second": round(self.member_epochs_per_second, 3),
+            "member_epochs_per_second": self.member_epochs_per_second,
         }
 
 

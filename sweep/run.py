@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from types import FrameType
 
@@ -26,7 +27,8 @@ class Terminated(KeyboardInterrupt):
 
 def main() -> int:
     """Run the command line; return its exit code."""
-    arguments = sys.argv[1:]
+    # given before or after other arguments; it is put in again below, first
+    arguments = sys.argv[1:] = [a for a in sys.argv[1:] if a not in ("-m", "--multirun")]
     if {"--help", "-h"} & set(arguments):
         print(HELP.read_text(), end="")
         return 0
@@ -49,10 +51,20 @@ def main() -> int:
             raise
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 3 if isinstance(error, Unreachable) else 2
+    except ValueError as error:  # with which Hydra answers some mistakes
+        if full or not _raised_by_hydra(error):
+            raise
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt as interrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         return 143 if isinstance(interrupt, Terminated) else 130
     return 0
+
+
+def _raised_by_hydra(error: BaseException) -> bool:
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).startswith(("hydra.", "omegaconf."))
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
@@ -79,15 +91,18 @@ def _check(arguments: list[str]) -> None:
     from sweep.config import BadInput
 
     for argument in arguments:
-        if argument in ("--run", "-r") or argument.lower() == "hydra.mode=run":
+        bare = argument.lstrip("+").replace("'", "").replace('"', "").lower()
+        if argument in ("--run", "-r", "--experimental-rerun") or bare == "hydra.mode=run":
             raise BadInput(f"{argument}: a study is a multirun; leave it out")
         if argument.startswith("-") or "=" not in argument:
             continue
-        key = argument.partition("=")[0]
+        key = argument.partition("=")[0].lstrip("+")
+        if key in ("population", "hydra.sweep.subdir", "hydra.launcher", "hydra.sweeper"):
+            raise BadInput(f"{argument}: is the study's own; leave it out")
         ours = OF_OPTUNA_SWEEPER.get(key.removeprefix("hydra.sweeper."))
         if key.startswith("hydra.sweeper.") and ours:
             raise BadInput(f"{key} is a key of hydra-optuna-sweeper; here it is {ours}")
-        if key.lstrip("+") == "model.dropout":
+        if key == "model.dropout":
             raise BadInput(f"{argument}: use dropout=, which every model reads")
         try:
             OverridesParser.create().parse_override(argument)

@@ -14,7 +14,7 @@ from hydra.core.override_parser.types import (
     RangeSweep,
 )
 
-from sweep.config import BadInput, TrainConfig, check_rate, is_rate
+from sweep.config import MOST_TRIALS, BadInput, TrainConfig, between, check_rate, is_rate
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -112,7 +112,7 @@ def _values(key: str, value: Any) -> list[Any]:
     else:
         values = [value]
     if not values:
-        raise BadInput(f"{key}: the range holds no value")
+        raise BadInput(f"{key}: the list or range holds no value")
     return values
 
 
@@ -125,10 +125,14 @@ def exact_range(key: str, value: RangeSweep) -> list[Number]:
     if not all(x.is_finite() for x in (start, stop, step)) or step == 0:
         raise BadInput(f"{key}=range({start}, {stop}, {step}): the step must be finite and not 0")
     n = max(0, math.ceil((stop - start) / step))
+    text = f"range({start}, {stop}, {step})"
+    between(f"values of {key}={text}", n, 0, MOST_TRIALS)
     return [float(start + i * step) for i in range(n)]
 
 
 def _typed(key: str, value: Any, kind: type) -> Number:
+    if isinstance(value, IntervalSweep):
+        raise BadInput(f"{key}: an interval stands alone, not in a list")
     if isinstance(value, QuotedString | bool | str) or value is None:
         raise BadInput(f"{key}={value}: must be a number")
     if not isinstance(value, int | float) or not math.isfinite(value):

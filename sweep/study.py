@@ -5,7 +5,6 @@ was told is in its storage: the same command goes on from there.
 """
 
 import json
-import math
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -73,10 +72,11 @@ class Search:
             fallback = config.get("fallback")
             if fallback is None:
                 raise
+            self.plan = self.plan.with_data(fallback)
+            samples = data.load(self.plan.config.data)
             self.warnings.append(f"{error}: data={fallback} is used instead")
             print(f"warning: {self.warnings[-1]}", file=sys.stderr)
-            self.plan = self.plan.with_data(fallback)
-            return data.load(self.plan.config.data)
+            return samples
 
     def run(self) -> None:
         """Train what is missing of the trials; each has its result when this returns."""
@@ -108,17 +108,25 @@ class Search:
             return
         try:
             self.study.set_user_attr("confirmation", confirm(self.training, chosen, baseline))
+        except SweepFailed as error:
+            self.study.set_user_attr("confirmation", None)
+            self.warnings.append(f"not confirmed: {str(error).strip().splitlines()[-1]}")
+            self.study.set_user_attr("warnings", self.warnings)
         finally:
             progress.close()
 
     def _open(self) -> optuna.Study:
         """Create the study or load it, refusing one that another command made."""
-        url = self.plan.config.study.storage or f"sqlite:///{self.folder / 'study.db'}"
+        url = self.plan.config.study.storage
+        if url is not None:
+            study = open_study(url, self.name)  # before there is a folder
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            study = open_study(url, self.name)
         except OSError as error:
             raise Unreachable(f"{self.folder}: {error.strerror}") from None
+        if url is None:
+            url = f"sqlite:///{self.folder / 'study.db'}"
+            study = open_study(url, self.name)
         stored = study.user_attrs.get("fingerprint", self.fingerprint)
         if stored != self.fingerprint:
             keys = ", ".join(different(stored, self.fingerprint))
@@ -132,6 +140,9 @@ class Search:
         config = job_config(self.plan.cfg)
         config.study.storage = shown(url)
         study.set_user_attr("config", OmegaConf.to_container(config))
+        seeds = {len(t.user_attrs["seeds"]) for t in study.trials if "seeds" in t.user_attrs}
+        if seeds - {self.plan.config.study.seeds}:
+            self.warnings.append(f"trials finished before keep their {max(seeds)} seeds")
         study.set_user_attr("warnings", self.warnings)
         return study
 
@@ -153,8 +164,10 @@ class Search:
         for number, trial in waiting.items():
             self._tell(trial, outcomes[number])
         if baselines:
-            done = [outcomes[n].summary() for n in baselines if not outcomes[n].error]
-            self.study.set_user_attr(key, done)
+            done = [
+                o for o in map(outcomes.__getitem__, baselines) if not o.error and not o.diverged
+            ]
+            self.study.set_user_attr(key, [outcome.summary() for outcome in done])
 
     def _trial(self, number: int) -> Trial | FrozenTrial:
         """Return trial `number`: as it ended, or to be trained, asked for now or earlier."""
@@ -199,12 +212,11 @@ class Search:
             trial.set_user_attr("reason", outcome.error.strip().splitlines()[-1])
             self.study.tell(trial, state=TrialState.FAIL)
             return
-        means = [sum(values) / len(values) for values in outcome.curves[metric]]
-        bad = next((e for e, mean in enumerate(means, 1) if not math.isfinite(mean)), None)
-        if bad is not None:
-            trial.set_user_attr("reason", f"diverged at epoch {bad}")
+        if outcome.diverged is not None:
+            trial.set_user_attr("reason", f"diverged at epoch {outcome.diverged}")
             self.study.tell(trial, state=TrialState.FAIL)
             return
+        means = [sum(values) / len(values) for values in outcome.curves[metric]]
         reported = self._trials()[trial.number].intermediate_values  # before a stop
         for epoch, mean in enumerate(means, 1):
             if epoch not in reported:

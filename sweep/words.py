@@ -21,12 +21,12 @@ def sentences(answer: Answer) -> list[str]:
 
 def _best(answer: Answer) -> str:
     best, rate = answer["best"], answer["best"]["dropout"]
-    others = [f"{key}={value:.4g}" for key, value in best["params"].items() if key != "dropout"]
+    others = [f"{key}={value:.6g}" for key, value in best["params"].items() if key != "dropout"]
     with_others = f" with {', '.join(others)}" if others else ""
     if rate["low"] == rate["high"]:
-        return f"best rate {rate['value']:.4g}{with_others}"
-    text = f"best rate {rate['value']:.4g}{with_others}; anywhere in {rate['low']:.4g} to "
-    text += f"{rate['high']:.4g} is as good (95%)"
+        return f"best rate {rate['value']:.6g}{with_others}"
+    text = f"best rate {rate['value']:.6g}{with_others}; anywhere in {rate['low']:.6g} to "
+    text += f"{rate['high']:.6g} is as good (95%)"
     if best["no_effect"] > 0.5:
         text += f"; the chance that it does not matter is {best['no_effect']:.0%}"
     return text
@@ -70,9 +70,9 @@ def _sides(answer: Answer) -> list[str]:
     under = [rate for rate, label in labels if label == "underfits" and rate > best]
     parts = []
     if over:
-        parts.append(f"at {max(over):.4g} and below it overfits")
+        parts.append(f"at {max(over):.6g} and below it overfits")
     if under:
-        parts.append(f"at {min(under):.4g} and above it underfits")
+        parts.append(f"at {min(under):.6g} and above it underfits")
     return [", ".join(parts)] if parts else []
 
 
@@ -110,7 +110,7 @@ def warnings(answer: Answer) -> list[str]:
     found = [*answer["warnings"], *_edges(answer), *_budget(answer, done), *_spread(done)]
     failed = [row for row in answer["trials"] if row["state"] == "fail"]
     found += [
-        f"trial {row['number']} (rate {row['params']['dropout']:.4g}) failed: {row['reason']}"
+        f"trial {row['number']} (rate {row['params']['dropout']:.6g}) failed: {row['reason']}"
         for row in failed
     ]
     return found
@@ -119,7 +119,7 @@ def warnings(answer: Answer) -> list[str]:
 def _edges(answer: Answer) -> list[str]:
     return [
         f"the {'highest' if range_['edge'] == 'high' else 'lowest'} {key} searched, "
-        f"{range_[range_['edge']]:.4g}, is among the best: search further"
+        f"{range_[range_['edge']]:.6g}, is among the best: search further"
         for key, range_ in answer["best"]["set"].items()
         if range_["edge"]
     ]

@@ -3,6 +3,7 @@
 What is compared with is a plain loop over plain modules; only the order of the samples is shared.
 """
 
+import itertools
 import math
 
 import pytest
@@ -71,6 +72,32 @@ def test_rate_0_member_of_a_mixed_population_is_the_plain_network(digits):
         assert abs(losses[1, i].item() - plain[-1]) < 1e-10
         for name, weight in model.named_parameters():
             torch.testing.assert_close(members.params[name][2 + i], weight, rtol=0, atol=1e-10)
+
+
+def test_each_epoch_has_an_order_of_its_own():
+    orders = [order_and_keys(3, epoch, 1000, 100)[0] for epoch in range(3)]
+    for order in orders:
+        assert torch.equal(order.sort().values, torch.arange(1000))
+    fixed = [(a == b).sum().item() for a, b in itertools.pairwise(orders)]
+    assert max(fixed) < 10  # one on average
+
+
+def test_training_loss_is_the_mean_over_samples_before_each_step(digits):
+    members = population([setting(r) for r in (0.0, 0.5)], seeds=[3], batch_size=96)
+    (ours, with_dropout) = members.train_epoch(digits.train, 0)
+    torch.manual_seed(3)
+    model = MLP(MLPConfig(width=32)).to(DEVICE, torch.float64)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
+    total = 0.0
+    for rows in order_and_keys(3, 0, 1000, 96)[0].to(DEVICE).split(96):  # the last has 40
+        x, y = digits.train[rows]
+        loss = F.cross_entropy(model(x), y)
+        total += loss.item() * len(rows)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert ours.item() == pytest.approx(total / 1000, abs=1e-10)
+    assert with_dropout > ours
 
 
 def test_rate_0_member_in_float32(digits32):

@@ -11,10 +11,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from models.mlp import MLP, MLPConfig
 from sweep import curves, result
+from sweep.answer import best
 from sweep.config import BadInput, TrainConfig
 from sweep.data import load
 from sweep.digits import DataUnavailable
 from sweep.population import Population, Setting
+from sweep.space import Axis
 from sweep.training import SweepFailed, Training
 from tests.conftest import DEVICE, load_study
 
@@ -42,6 +44,10 @@ def test_a_list_is_trained_rate_by_rate_as_a_population_alone(sweep):
         for trial, loss in zip(study.trials, losses, strict=True):
             assert trial.intermediate_values[epoch + 1] == loss.item()
     assert [t.value for t in study.trials] == losses.tolist()
+    on_training_samples = members.evaluate(data.train_part)[0].view(3, 2)
+    assert len(data.train_part) == 100
+    for trial, losses_of_seeds in zip(study.trials, on_training_samples, strict=True):
+        assert trial.user_attrs["train_loss"] == losses_of_seeds.tolist()
 
 
 def test_default_search_is_even_levels_and_then_finer_ones(sweep):
@@ -203,6 +209,53 @@ def test_a_diverging_trial_fails_alone(sweep):
     others = [t.value for t in trials if t not in failed]
     assert others == pytest.approx([t.value for t in load_study(healthy).trials], rel=1e-4)
     assert "diverged" in (folder / "report.md").read_text()
+
+
+def test_a_trial_whose_loss_diverges_fails_whatever_is_minimised(sweep):
+    folder = sweep("dropout=0.0,0.2", "train.lr=1e-3,1e30", "study.metric=val_error")
+    states = {t.params["train.lr"]: t.state for t in load_study(folder).trials}
+    assert states == {1e-3: TrialState.COMPLETE, 1e30: TrialState.FAIL}
+    json.loads((folder / "answer.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_answer_is_the_fit_of_the_metric_searched(sweep):
+    folder = sweep("study.n_trials=8", "study.metric=val_error")
+    trials = load_study(folder).trials
+    rows = [
+        dict(zip(t.user_attrs["seeds"], t.user_attrs["val_error"], strict=True)) for t in trials
+    ]
+    found = best([t.params for t in trials], rows, [Axis("dropout", low=0.0, high=0.8)])
+    answer = json.loads((folder / "answer.json").read_text())
+    assert answer["best"]["params"] == found.point
+    assert answer["best"]["curve"]["mean"] == pytest.approx(found.mean)
+
+
+def test_log_search_beside_a_baseline_that_has_no_logarithm(sweep):
+    folder = sweep("dropout=tag(log,interval(0.01,0.5))", "study.n_trials=4", "study.generation=4")
+    assert [t.params["dropout"] for t in load_study(folder).trials][:2] == [0.01, 0.1357]
+    assert len(load_study(folder).user_attrs["baselines:0"]) == 1
+
+
+def test_rates_that_differ_in_the_last_digit_are_other_studies(sweep):
+    assert sweep("dropout=0.1234567") != sweep("dropout=0.1234568")
+
+
+def test_half_a_result_is_no_result(tmp_path, monkeypatch):
+    (tmp_path / "0").mkdir()
+    work = result.Work("mine", 0, [0], [{"number": 0, "params": {"dropout": 0.5}}])
+
+    def torn(content, file):
+        file.write('{"study": "mi')
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(result.json, "dump", torn)
+        with pytest.raises(OSError, match="disk full"):
+            result.write(tmp_path / "0", work, {"error": "x"})
+    assert result.read(tmp_path, "mine") == {}
+    result.write(tmp_path / "0", work, {"error": "x"})
+    assert result.read(tmp_path, "mine")[0, 0].error == "x"
+    assert result.read(tmp_path, "another") == {}
 
 
 def test_a_population_that_fails_leaves_the_others(sweep, monkeypatch):
