@@ -138,8 +138,8 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     cells = list(itertools.product(CURVES, NOISES, LEVELS))
     print("| curve | noise | sd | regret | of best_trial | ratio | coverage | width |", end=" ")
-    print("helps | hurts |")
-    print("| --- | --- | --- |" + " --: |" * 7)
+    print("helps | hurts | optimism |")
+    print("| --- | --- | --- |" + " --: |" * 8)
     with ProcessPoolExecutor(args.jobs) as pool:
         for cell in cells:
             columns = zip(*[(*cell, rep) for rep in range(args.reps)], strict=True)
@@ -153,10 +153,11 @@ def row(cell: tuple[str, str, str], found: list[Found]) -> str:
     covered = np.mean([f.covered for f in found])
     width = np.mean([f.width for f in found])
     helps, hurts = (np.mean([f.verdict == word for f in found]) for word in ("helps", "hurts"))
+    optimism = [f.optimism for f in found if f.optimism is not None]
     ratio = f"{regret / other:.2f}" if other > 0 else "-"
     return (
         f"| {' | '.join(cell)} | {regret:.3f} | {other:.3f} | {ratio} | {covered:.2f} | "
-        f"{width:.2f} | {helps:.2f} | {hurts:.2f} |"
+        f"{width:.2f} | {helps:.2f} | {hurts:.2f} | {np.mean(optimism or [0]):+.2f} |"
     )
 
 
