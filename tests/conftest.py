@@ -38,7 +38,10 @@ def sweep(tmp_path, monkeypatch) -> Callable[..., Path]:
     def run(*overrides: str) -> Path:
         from sweep.job import run as job
 
-        mine = [o for o in TINY if o.split("=")[0] not in {x.split("=")[0] for x in overrides}]
+        given = {override.split("=")[0] for override in overrides}
+        groups = {f"{key}." for key in given & {"model", "data"}}  # whose numbers are others
+        mine = [o for o in TINY if o.split("=")[0] not in given]
+        mine = [o for o in mine if not o.startswith(tuple(groups))]
         with initialize_config_dir(str(CONF), version_base="1.3", job_name="run"):
             hydra = GlobalHydra.instance().hydra
             hydra.multirun("config", job, [*mine, *overrides], with_log_configuration=False)

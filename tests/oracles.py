@@ -1,0 +1,72 @@
+"""Models and data whose answer is known in closed form or by construction."""
+
+import torch
+from torch import nn
+
+from sweep.digits import mnist5k
+
+N, FEATURES, COPIES = 80, 40, 16
+
+
+class Linear(nn.Module):
+    """Least squares with dropout on the inputs."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.drop = nn.Dropout(config.dropout)
+        self.fc = nn.Linear(FEATURES, 2, bias=False)
+
+    def forward(self, x):
+        return self.fc(self.drop(x))
+
+
+class Dead(nn.Module):
+    """A network whose dropout does nothing."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.drop = nn.Dropout(config.dropout)
+        self.fc = nn.Linear(784, 10)
+
+    def forward(self, x):
+        x = x.flatten(1)
+        return self.fc(x + 0 * self.drop(x))
+
+
+def samples(split):
+    """Two classes of noisy linear origin."""
+    seed = ["train", "val", "test"].index(split)
+    generator = torch.Generator().manual_seed(seed)
+    truth = torch.randn(FEATURES, generator=torch.Generator().manual_seed(9)) / FEATURES**0.5
+    x = torch.randn(N if split == "train" else 2000, FEATURES, generator=generator)
+    return x, (x @ truth + torch.randn(len(x), generator=generator) > 0).long()
+
+
+def linear(config, split):
+    """The training samples many times over, so that an epoch has many steps."""
+    x, y = samples(split)
+    return (x.repeat(COPIES, 1), y.repeat(COPIES)) if split == "train" else (x, y)
+
+
+def ridge(rate):
+    """Validation loss of what dropout on the inputs of least squares minimises.
+
+    Srivastava et al. 2014, section 9.1, in terms of the rate d of dropping:
+    |Y - X W|^2 + d / (1 - d) |diag(X'X)^(1/2) W|^2.
+    """
+    (x, y), (x_val, y_val) = samples("train"), samples("val")
+    x, x_val = x.double(), x_val.double()
+    hot, hot_val = (nn.functional.one_hot(t, 2).double() for t in (y, y_val))
+    gram = x.T @ x
+    weights = torch.linalg.solve(gram + rate / (1 - rate) * gram.diag().diag(), x.T @ hot)
+    return ((x_val @ weights - hot_val) ** 2).mean().item()
+
+
+def mislabelled(config, split):
+    """The bundled digits; a part of the training labels is wrong."""
+    x, y = mnist5k(config, split)
+    if split == "train":
+        generator = torch.Generator().manual_seed(0)
+        wrong = torch.rand(len(y), generator=generator) < config.wrong
+        y = torch.where(wrong, torch.randint(0, 10, y.shape, generator=generator), y)
+    return x, y

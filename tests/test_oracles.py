@@ -1,0 +1,103 @@
+"""Whole studies whose answer is known beforehand: by a formula, or by what theory says."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+
+from tests import oracles
+from tests.conftest import CONF
+
+
+@pytest.fixture
+def conf(tmp_path):
+    """A folder of configs for the models and data of tests/oracles.py, as a user would add them."""
+    digits = yaml.safe_load((CONF / "data" / "mnist5k.yaml").read_text())
+    for path, content in {
+        "model/linear.yaml": {"_target_": "tests.oracles.Linear"},
+        "model/dead.yaml": {"_target_": "tests.oracles.Dead"},
+        "data/linear.yaml": {"_target_": "tests.oracles.linear"},
+        "data/wrong.yaml": {**digits, "_target_": "tests.oracles.mislabelled", "wrong": 0.0},
+    }.items():
+        file = tmp_path / "own" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(yaml.safe_dump(content))
+    return f"hydra.searchpath=[file://{tmp_path}/own]"
+
+
+def answer(folder):
+    return json.loads((folder / "answer.json").read_text())
+
+
+def test_dropout_on_the_inputs_of_least_squares_is_ridge_regression(sweep, conf):
+    found = answer(
+        sweep(
+            *[conf, "model=linear", "data=linear", "train.loss=mse", "train.weight_decay=0.0"],
+            *[f"train.batch_size={oracles.N}", "train.epochs=60", "train.lr=0.01"],
+            *["train.schedule=cosine", "study.seeds=3", "study.confirm=true"],
+        )
+    )
+    for trial in found["trials"]:
+        expected = oracles.ridge(trial["params"]["dropout"])
+        assert trial["val_loss"]["mean"] == pytest.approx(expected, rel=0.01)
+    rates = np.linspace(0, 0.8, 801)
+    losses = [oracles.ridge(rate) for rate in rates]
+    best = rates[np.argmin(losses)]
+    range_ = found["best"]["dropout"]
+    assert 0.1 < best < 0.7  # or it would prove little
+    assert range_["low"] <= best <= range_["high"]
+    expected = losses[0] - oracles.ridge(range_["value"])
+    assert found["verdict"] == "helps" and found["gain"]["value"] == pytest.approx(
+        expected, rel=0.1
+    )
+
+
+def test_rate_that_does_nothing_has_no_winner(sweep, conf):
+    found = answer(sweep(conf, "model=dead", "study.seeds=3", "study.confirm=true"))
+    assert found["best"]["no_effect"] > 0.9
+    assert (found["best"]["dropout"]["low"], found["best"]["dropout"]["high"]) == (0, 0.8)
+    assert found["verdict"] in ("no dropout", "no evidence")
+    assert {trial["fit"]["label"] for trial in found["trials"]} <= {"neither", None}
+
+
+@pytest.mark.slow
+def test_thousand_digits_overfit_without_dropout_and_underfit_with_too_much(sweep):
+    found = answer(
+        sweep(
+            *["data.n_train=1000", "data.n_val=1000", "train.epochs=60", "model.width=256"],
+            *["study.seeds=3", "study.confirm=true"],
+        )
+    )
+    best = found["best"]["params"]["dropout"]
+    labels = {trial["params"]["dropout"]: trial["fit"]["label"] for trial in found["trials"]}
+    assert labels[0.0] == "overfits" and labels[0.8] == "underfits"
+    assert labels[min(labels, key=lambda rate: abs(rate - best))] == "neither"
+    assert found["verdict"] == "helps"
+
+
+@pytest.mark.slow
+def test_too_small_a_network_wants_no_dropout(sweep):
+    found = answer(
+        sweep(
+            *["model.width=6", "data.n_train=3000", "data.n_val=900", "train.epochs=10"],
+            *["study.seeds=3", "study.confirm=true"],
+        )
+    )
+    assert found["best"]["params"]["dropout"] == 0 and found["verdict"] == "no dropout"
+    labels = {trial["params"]["dropout"]: trial["fit"]["label"] for trial in found["trials"]}
+    assert labels[0.8] == "underfits"
+
+
+@pytest.mark.slow
+def test_wrong_labels_raise_the_best_rate(sweep, conf):
+    best = {}
+    for wrong in (0.0, 0.4):
+        found = answer(
+            sweep(
+                *[conf, "data=wrong", f"data.wrong={wrong}", "data.n_train=1000"],
+                *["data.n_val=1000", "train.epochs=20", "model.width=128", "study.seeds=3"],
+            )
+        )
+        best[wrong] = found["best"]["params"]["dropout"]
+    assert best[0.4] > best[0.0] + 0.05
