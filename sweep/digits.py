@@ -62,7 +62,7 @@ def _official(name: str, config: SimpleNamespace, split: str) -> tuple[Tensor, T
         raise BadInput(f"data.download={config.download}: must be true or false")
     folder = folder_of(name, Path(config.root).expanduser(), config.download)
     if split == "test":
-        return _tensors(*read_pair(folder, name, "t10k"))
+        return _tensors(*(array.copy() for array in read_pair(folder, name, "t10k")))
     images, labels = read_pair(folder, name, "train")
     rows = _train_or_val(labels, config, split)
     return _tensors(images[rows], labels[rows])

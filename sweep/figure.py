@@ -86,3 +86,34 @@ def _made_of(rows: Sequence[Mapping[str, Any]], axes: Any) -> None:
     axes.set(xlabel="dropout rate", ylabel="loss above the best rate's")
     axes.set_title("under- and overfitting")
     axes.legend()
+
+
+def draw_move(
+    key: str, answers: Sequence[Mapping[str, Any]], values: Sequence[float], path: Path
+) -> None:
+    """Draw how the best rate, and what it gains, move with a number in which studies differ."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    rates = [answer["best"]["dropout"] for answer in answers]
+    best, low, high = ([rate[end] for rate in rates] for end in ("value", "low", "high"))
+    left.fill_between(values, low, high, color="tab:green", alpha=0.15, label="as good (95%)")
+    left.plot(values, best, "o-", color="tab:green", label="best rate")
+    left.set(xlabel=key, ylabel="dropout rate")
+    left.legend()
+    known = [(v, a["gain"]) for v, a in zip(values, answers, strict=True) if a["gain"]]
+    if known:
+        at, gains = zip(*known, strict=True)
+        middle = [gain["value"] for gain in gains]
+        bars = [[abs(gain[end] - gain["value"]) for gain in gains] for end in ("low", "high")]
+        right.errorbar(at, middle, bars, fmt="o-", capsize=3, color=VAL)
+    right.axhline(0, color="gray", lw=0.8)
+    right.set(xlabel=key, ylabel="loss below that without dropout (95%)")
+    if min(values) > 0 and max(values) > 5 * min(values):
+        left.set_xscale("log")
+        right.set_xscale("log")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

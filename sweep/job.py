@@ -37,21 +37,20 @@ def run(cfg: DictConfig) -> None:
     work = result.from_json(config.population)
     begin = time.monotonic()
     try:
-        history, tested = train(config, work, folder.parent.parent)
+        trained = train(config, work, folder.parent.parent)
     except Exception:
         log.exception("the population failed")
         result.write(folder, work, {"error": traceback.format_exc()})
     else:
         seconds = time.monotonic() - begin
-        result.write(folder, work, {"history": history, "tested": tested, "seconds": seconds})
+        result.write(folder, work, {**trained, "seconds": seconds})
 
 
-def train(
-    config: Config, work: Work, folder: Path
-) -> tuple[list[dict[str, Table]], dict[str, Table]]:
+def train(config: Config, work: Work, folder: Path) -> dict[str, Any]:
     """Train one population, its event files in folder.
 
-    Returns {metric: (P, S)} for each epoch, and that of the test samples where they are asked for.
+    Returns what the result holds: `history` {metric: (P, S)} for each epoch, `tested` the same of
+    the test samples where they are asked for, `lowering` how the members were run.
     """
     device = pick_device(config.train.device)
     data = load(config.data).to(device)
@@ -75,7 +74,11 @@ def train(
             text = f"{work.title}, epoch {epoch + 1}/{config.train.epochs}"
             means = [sum(row) / len(row) for row in metrics[config.study.metric]]
             progress.show(text, *min(zip(means, rates, strict=True)))
-    return history, test(population, config, data) if work.test else {}
+    return {
+        "history": history,
+        "tested": test(population, config, data) if work.test else {},
+        "lowering": {"fused": population.skeleton.fused, "at_once": population.at_once},
+    }
 
 
 def test(population: Population, config: Config, data: Data) -> dict[str, Table]:

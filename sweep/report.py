@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import optuna
+from omegaconf import OmegaConf
 
 from sweep import figure
 from sweep.findings import Answer, collect
+from sweep.fingerprint import different
 from sweep.words import plus_minus, sentences
 
 
@@ -102,6 +104,22 @@ def comparison(answers: Sequence[Answer]) -> str:
             ]
         )
     return "\n" + _align(lines)
+
+
+def moved(answers: Sequence[Answer], folder: Path) -> Path | None:
+    """Draw how the best rate moves, where the studies differ in one number; return the picture."""
+    configs = [{k: a["config"][k] for k in ("model", "data", "train")} for a in answers]
+    keys = {key for config in configs for key in different(configs[0], config)}
+    if len(keys) != 1:
+        return None
+    (key,) = keys
+    values = [OmegaConf.select(OmegaConf.create(config), key) for config in configs]
+    if not all(isinstance(value, int | float) for value in values):
+        return None
+    order = sorted(range(len(values)), key=lambda i: values[i])
+    path = folder / f"best_rate_over_{key}.png"
+    figure.draw_move(key, [answers[i] for i in order], [values[i] for i in order], path)
+    return path
 
 
 def _replace(path: Path, content: str) -> None:

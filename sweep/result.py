@@ -91,7 +91,7 @@ def from_json(text: str) -> Work:
 def write(folder: Path, work: Work, result: Mapping[str, Any]) -> None:
     """Save a job's result atomically.
 
-    It holds `history` [{metric: (P, S)}], `tested` {metric: (P, S)} and `seconds`, or `error`.
+    It holds what `job.train` returns and `seconds`, or `error`.
     """
     temporary = folder / "result.json.tmp"
     with temporary.open("w") as file:

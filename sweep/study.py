@@ -6,15 +6,14 @@ was told is in its storage: the same command goes on from there.
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy import make_url
-from sqlalchemy.exc import SQLAlchemyError
 
 from sweep import data, findings, report
 from sweep.config import BadInput, Unreachable
@@ -24,10 +23,12 @@ from sweep.fingerprint import different, digest, fingerprint, versions
 from sweep.inspection import try_out
 from sweep.job import pick_device
 from sweep.model import check_numbers
+from sweep.owner import owner
 from sweep.plan import Plan, job_config
 from sweep.progress import progress
 from sweep.result import Outcome, seeds_of
 from sweep.sampler import sampler
+from sweep.storage import open_study, shown
 from sweep.training import Launch, SweepFailed, Training
 
 
@@ -35,11 +36,14 @@ def run(plans: Sequence[Plan], launch: Launch) -> None:
     """Check every study, then run and report them one by one."""
     answers = []
     for search in [Search(plan, launch) for plan in plans]:
-        search.run()
-        answers.append(report.write(search.study, search.folder))
+        with search.opened():
+            search.run()
+            answers.append(report.write(search.study, search.folder))
         print(report.text(answers[-1], search.folder), flush=True)
     if len(answers) > 1:
         print(report.comparison(answers), flush=True)
+        picture = report.moved(answers, search.folder.parent)
+        print(f"\nhow the best rate moves: {picture}" if picture else "", flush=True)
 
 
 class Search:
@@ -80,7 +84,6 @@ class Search:
 
     def run(self) -> None:
         """Train what is missing of the trials; each has its result when this returns."""
-        self.study = self._open()
         n, size, config = self.plan.n_trials, self.plan.generation, self.plan.config
         left = n - sum(trial.state.is_finished() for trial in self._trials()[:n])
         if left > 0:
@@ -115,18 +118,26 @@ class Search:
         finally:
             progress.close()
 
-    def _open(self) -> optuna.Study:
-        """Create the study or load it, refusing one that another command made."""
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Own the study: create it or load it, refusing one that another command made."""
         url = self.plan.config.study.storage
         if url is not None:
-            study = open_study(url, self.name)  # before there is a folder
+            self.study = open_study(url, self.name)  # before there is a folder
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise Unreachable(f"{self.folder}: {error.strerror}") from None
-        if url is None:
-            url = f"sqlite:///{self.folder / 'study.db'}"
-            study = open_study(url, self.name)
+        with owner(self.folder):
+            if url is None:
+                url = f"sqlite:///{self.folder / 'study.db'}"
+                self.study = open_study(url, self.name)
+            self._check_and_describe(url)
+            yield
+
+    def _check_and_describe(self, url: str) -> None:
+        """Refuse a study with another fingerprint; note in it what the report needs."""
+        study = self.study
         stored = study.user_attrs.get("fingerprint", self.fingerprint)
         if stored != self.fingerprint:
             keys = ", ".join(different(stored, self.fingerprint))
@@ -144,7 +155,6 @@ class Search:
         if seeds - {self.plan.config.study.seeds}:
             self.warnings.append(f"trials finished before keep their {max(seeds)} seeds")
         study.set_user_attr("warnings", self.warnings)
-        return study
 
     def _trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
@@ -225,20 +235,3 @@ class Search:
             trial.set_user_attr(name, value)
         self.study.tell(trial, means[-1])
         progress.finish(means[-1], float(trial.params["dropout"]))
-
-
-def open_study(url: str, name: str) -> optuna.Study:
-    """Open a study in a storage; raise Unreachable where there is none behind the URL."""
-    wait = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
-    try:
-        escaped = url.replace("{", "{{").replace("}", "}}")  # Optuna formats its URLs
-        storage = optuna.storages.RDBStorage(escaped, engine_kwargs=wait)
-        return optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError) as error:
-        reason = str(error.__cause__ or error).splitlines()[0]
-        raise Unreachable(f"study.storage={shown(url)}: {reason}") from None
-
-
-def shown(url: str) -> str:
-    """Return a storage's URL without its password."""
-    return make_url(url).render_as_string(hide_password=True)

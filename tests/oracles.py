@@ -3,8 +3,6 @@
 import torch
 from torch import nn
 
-from sweep.digits import mnist5k
-
 N, FEATURES, COPIES = 80, 40, 16
 
 
@@ -60,13 +58,3 @@ def ridge(rate):
     gram = x.T @ x
     weights = torch.linalg.solve(gram + rate / (1 - rate) * gram.diag().diag(), x.T @ hot)
     return ((x_val @ weights - hot_val) ** 2).mean().item()
-
-
-def mislabelled(config, split):
-    """The bundled digits; a part of the training labels is wrong."""
-    x, y = mnist5k(config, split)
-    if split == "train":
-        generator = torch.Generator().manual_seed(0)
-        wrong = torch.rand(len(y), generator=generator) < config.wrong
-        y = torch.where(wrong, torch.randint(0, 10, y.shape, generator=generator), y)
-    return x, y

@@ -7,18 +7,15 @@ import pytest
 import yaml
 
 from tests import oracles
-from tests.conftest import CONF
 
 
 @pytest.fixture
 def conf(tmp_path):
     """A folder of configs for the models and data of tests/oracles.py, as a user would add them."""
-    digits = yaml.safe_load((CONF / "data" / "mnist5k.yaml").read_text())
     for path, content in {
         "model/linear.yaml": {"_target_": "tests.oracles.Linear"},
         "model/dead.yaml": {"_target_": "tests.oracles.Dead"},
         "data/linear.yaml": {"_target_": "tests.oracles.linear"},
-        "data/wrong.yaml": {**digits, "_target_": "tests.oracles.mislabelled", "wrong": 0.0},
     }.items():
         file = tmp_path / "own" / path
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -87,17 +84,3 @@ def test_too_small_a_network_wants_no_dropout(sweep):
     assert found["best"]["params"]["dropout"] == 0 and found["verdict"] == "no dropout"
     labels = {trial["params"]["dropout"]: trial["fit"]["label"] for trial in found["trials"]}
     assert labels[0.8] == "underfits"
-
-
-@pytest.mark.slow
-def test_wrong_labels_raise_the_best_rate(sweep, conf):
-    best = {}
-    for wrong in (0.0, 0.4):
-        found = answer(
-            sweep(
-                *[conf, "data=wrong", f"data.wrong={wrong}", "data.n_train=1000"],
-                *["data.n_val=1000", "train.epochs=60", "model.width=128", "study.seeds=3"],
-            )
-        )
-        best[wrong] = found["best"]["params"]["dropout"]
-    assert best[0.4] > best[0.0] + 0.05

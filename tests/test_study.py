@@ -15,6 +15,7 @@ from sweep.answer import best
 from sweep.config import BadInput, TrainConfig
 from sweep.data import load
 from sweep.digits import DataUnavailable
+from sweep.owner import owner
 from sweep.population import Population, Setting
 from sweep.space import Axis
 from sweep.training import SweepFailed, Training
@@ -162,15 +163,15 @@ def stop_at(monkeypatch, owner, name, call):
     ("owner", "name", "call"),
     [
         (optuna.Study, "ask", 3),
-        (optuna.trial.Trial, "suggest_float", 2),
-        (optuna.Study, "tell", 1),
-        (optuna.Study, "tell", 3),
         (optuna.Study, "tell", 6),
-        (optuna.trial.Trial, "set_user_attr", 4),
         (result, "write", 1),
-        (result.os, "replace", 2),
-        (curves.Curves, "log", 3),
         (Training, "_launch", 2),
+        pytest.param(optuna.trial.Trial, "suggest_float", 2, marks=pytest.mark.slow),
+        pytest.param(optuna.Study, "tell", 1, marks=pytest.mark.slow),
+        pytest.param(optuna.Study, "tell", 3, marks=pytest.mark.slow),
+        pytest.param(optuna.trial.Trial, "set_user_attr", 4, marks=pytest.mark.slow),
+        pytest.param(result.os, "replace", 2, marks=pytest.mark.slow),
+        pytest.param(curves.Curves, "log", 3, marks=pytest.mark.slow),
     ],
 )
 def test_stopped_anywhere_and_resumed_equals_never_stopped(sweep, monkeypatch, owner, name, call):
@@ -197,6 +198,16 @@ def test_a_typed_name_with_another_fingerprint_is_refused(sweep):
     with pytest.raises(BadInput, match=r"space\.dropout"):
         sweep("dropout=0.0,0.3", "study.name=mine")
     assert values(folder) == before
+
+
+def test_a_second_owner_is_refused_and_a_dead_one_is_not_in_the_way(sweep, tmp_path):
+    folder = sweep("dropout=0.0,0.2", "study.name=mine")
+    with (
+        owner(folder),
+        pytest.raises(BadInput, match=r"study\.name=mine: process \d+ on .* is at it"),
+    ):
+        sweep("dropout=0.0,0.2", "study.name=mine")
+    assert sweep("dropout=0.0,0.2", "study.name=mine") == folder
 
 
 def test_a_diverging_trial_fails_alone(sweep):
@@ -296,8 +307,10 @@ def test_population_size_changes_no_result(sweep):
 
 def test_config_groups_and_data_make_one_study_each(sweep, tmp_path, capsys):
     sweep("dropout=0.0,0.2", "data.n_train=100,200")
-    assert len(list((tmp_path / "runs").iterdir())) == 2
-    assert capsys.readouterr().out.count("| rate |") == 2
+    assert len([path for path in (tmp_path / "runs").iterdir() if path.is_dir()]) == 2
+    out = capsys.readouterr().out
+    assert out.count("| rate |") == 2 and "how the best rate moves" in out
+    assert (tmp_path / "runs" / "best_rate_over_data.n_train.png").exists()
 
 
 def test_missing_data_fall_back_on_the_bundled_digits(sweep, tmp_path, capsys):

@@ -88,7 +88,7 @@ def test_a_model_and_data_of_ones_own_package(clone):
         write(clone, path, text)
     write(clone, "conf/model/tower.yaml", "_target_: mine.nets.Tower\nunits: 8\n")
     write(clone, "conf/data/halves.yaml", "_target_: mine.data.read\nn: 300\n")
-    tiny = [o for o in TINY if not o.startswith(("model.", "data"))]
+    tiny = [o for o in TINY if not o.startswith(("model.", "data", "train.epochs"))]
     search = ["dropout=0.0,0.5", "train.lr=0.03", "train.epochs=20"]
     found = answer(clone, "model=tower", "data=halves", *tiny, *search)
     assert found["study"].startswith("tower-halves-")
