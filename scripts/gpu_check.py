@@ -55,7 +55,8 @@ def main() -> None:
 
 def run_tests(device: str) -> dict[str, Any]:
     """Run the CPU's own tests on the device."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS]
+    alone = ["-o", "addopts=", "-m", "not slow"]  # one process on the device
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *alone, *TESTS]
     env = {**os.environ, "TEST_DEVICE": device}
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     print(done.stdout[-6000:], done.stderr[-2000:], flush=True)

@@ -32,6 +32,7 @@ class Range:
     low: Number
     high: Number
     edge: str | None  # "low" or "high": the bound of the search that cuts it off
+    values: list[Number] | None  # each of them where a list was searched
 
 
 @dataclass(frozen=True)
@@ -51,16 +52,20 @@ def best(
     points: Sequence[Mapping[str, Number]],
     rows: Sequence[Mapping[int, float]],
     axes: Sequence[Axis],
+    given_up: Sequence[Mapping[str, Number]] = (),
 ) -> Best:
     """Fit the trials, rows of {seed: value} at points, and find the rate; axes[0] is dropout.
 
     The wall at high rates would bend any smooth curve: values far above the rest are cut there.
+    Of points given_up no value is known, so the answer lies on this side of them.
     """
     means = [fmean(row.values()) for row in rows]
     # the first generation is spread over all of the search, so it tells what is far
     cap = far_above([m for m, row in zip(means, rows, strict=True) if row.keys() & rows[0].keys()])
     cut = [{seed: min(value, cap) for seed, value in row.items()} for row in rows]
     choices = candidates(axes, points)
+    if given_up and len(axes) == 1:
+        choices = _this_side(choices, points, [*points, *given_up], axes[0].key)
     surface, offsets = _surface(points, cut, axes, choices)
     inside, shown = _as_good(surface, choices), choices
     heard = [i for i, mean in enumerate(means) if mean <= cap]
@@ -154,7 +159,8 @@ def _range(axis: Axis, inside: Sequence[Number]) -> Range:
         edge = "low"
     if high == max(axis.ends):
         edge = "high"
-    return Range(low, high, edge if len(set(axis.ends)) > 1 else None)
+    values = sorted(set(inside)) if axis.values else None
+    return Range(low, high, edge if len(set(axis.ends)) > 1 else None, values)
 
 
 def _profile(

@@ -98,6 +98,8 @@ class StudyConfig:
     metric: str = "val_loss"  # what is minimised: val_loss | val_error, mean over seeds
     baseline: bool = True  # train rate 0 beside the others where the search has no such trial
     confirm: bool = True  # train the rate found, and rate 0, on fresh seeds; then read the test set
+    robustness: bool = False  # repeat the confirmation at a third and at three times train.lr
+    prune: str = "none"  # none | halving: the worse half leaves after 1/4 and 1/2 of the epochs
     each: list[str] = field(default_factory=list)  # keys whose values make a study each
 
     def __post_init__(self) -> None:
@@ -105,6 +107,7 @@ class StudyConfig:
         between("study.generation", self.generation, 1, 1000)
         between("study.seeds", self.seeds, 1, 1000)
         one_of("study.metric", self.metric, ("val_loss", "val_error"))
+        one_of("study.prune", self.prune, ("none", "halving"))
         if self.name is not None:
             ok = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", self.name)
             allowed = (

@@ -7,58 +7,108 @@ these trainings only, after their last epoch, and decide nothing.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import optuna
+
+from sweep import findings
 from sweep.answer import LOOKS, Gain, gain
 from sweep.progress import progress
 from sweep.result import CONFIRMATION, Outcome, seeds_of
-from sweep.training import SweepFailed, Training
+from sweep.training import Points, SweepFailed, Training
 
 CHOSEN, BASELINE = 0, -1  # numbers of the two points
+FACTORS = (1 / 3, 3)  # on the learning rate: does the conclusion stand there?
+Params = dict[str, Any]
 Values = dict[str, list[float]]  # metric -> one for each seed
 
 
-def confirm(
-    training: Training,
-    chosen: Mapping[str, Any],
-    baseline: Mapping[str, Any] | None,
-) -> dict[str, Any]:
+def confirm(study: optuna.Study, training: Training) -> None:
+    """Note in the study what fresh seeds say of its answer, unless they said it of this one.
+
+    Raises SweepFailed where a training diverged or failed.
+    """
+    chosen, baseline = contestants(study)
+    known = study.user_attrs.get("confirmation")
+    if not known or known["chosen"]["params"] != chosen:
+        study.set_user_attr("robustness", None)
+        study.set_user_attr("confirmation", None)  # in case what comes is stopped
+        study.set_user_attr("confirmation", look(training, chosen, baseline))
+    wanted = training.plan.config.study.robustness and not study.user_attrs.get("robustness")
+    if wanted and baseline is not None and baseline != chosen:
+        study.set_user_attr("robustness", elsewhere(training, chosen, baseline))
+
+
+def contestants(study: optuna.Study) -> tuple[Params, Params | None]:
+    """Return the point found and what it is compared with: one point where no dropout is best."""
+    found = findings.search(study)
+    opponent = findings.opponent(study, found)
+    baseline = opponent and opponent["params"]
+    if baseline is not None and findings.no_dropout(found.point):
+        return baseline, baseline
+    return dict(found.point), baseline
+
+
+def look(training: Training, chosen: Params, baseline: Params | None) -> dict[str, Any]:
     """Train both points on fresh seeds, pairs of them, and judge their difference.
 
     Where both are one point, or there is no baseline, the first look's seeds only give the value.
     """
-    points = {CHOSEN: dict(chosen)}
-    if baseline is not None and dict(baseline) != points[CHOSEN]:
-        points[BASELINE] = dict(baseline)
+    points = {CHOSEN: chosen}
+    if baseline is not None and baseline != chosen:
+        points[BASELINE] = baseline
     values: dict[int, Values] = {number: {} for number in points}
     seeds: list[int] = []
     verdict: Gain | None = None
     metric = training.plan.config.study.metric
     progress.start(0)
-    for look, n in enumerate(LOOKS):
-        generation = CONFIRMATION + look
-        fresh = seeds_of(generation, n - len(seeds))
-        config = training.plan.config
-        progress.extend(len(points) * len(fresh) * config.train.epochs)
-        outcomes = training.outcomes(generation, fresh, points, test=True)
+    for number, n in enumerate(LOOKS):
+        fresh = seeds_of(CONFIRMATION + number, n - len(seeds))
+        outcomes = _trained(training, CONFIRMATION + number, fresh, points, test=True)
         for outcome in outcomes.values():
             if outcome.error or outcome.diverged:
                 raise SweepFailed(outcome.error or "the confirmation diverged: no verdict")
         seeds += fresh
-        for number, outcome in outcomes.items():
-            _extend(values[number], outcome)
+        for point, outcome in outcomes.items():
+            _extend(values[point], outcome)
         if BASELINE not in points:
             break
-        pairs = zip(values[BASELINE][metric], values[CHOSEN][metric], strict=True)
-        verdict = gain([without - with_it for without, with_it in pairs])
+        verdict = _gain(values[CHOSEN][metric], values[BASELINE][metric])
         if verdict.verdict != "no evidence":
             break
     return {
         "seeds": seeds,
-        "chosen": {"params": points[CHOSEN], **values[CHOSEN]},
-        "baseline": {"params": points[BASELINE], **values[BASELINE]}
-        if BASELINE in points
-        else None,
+        "chosen": {"params": chosen, **values[CHOSEN]},
+        "baseline": {"params": baseline, **values[BASELINE]} if BASELINE in points else None,
         "gain": vars(verdict) if verdict else None,
     }
+
+
+def elsewhere(training: Training, chosen: Params, baseline: Params) -> list[dict[str, Any]]:
+    """Compare both points at other learning rates; `gain` is None where a training diverged."""
+    config, generation = training.plan.config, CONFIRMATION + len(LOOKS)
+    points = {}
+    for i, factor in enumerate(FACTORS):
+        for number, point in ((i, chosen), (-1 - i, baseline)):
+            points[number] = point | {"train.lr": factor * point.get("train.lr", config.train.lr)}
+    progress.start(0)
+    outcomes = _trained(training, generation, seeds_of(generation, LOOKS[0]), points)
+    found = []
+    for i, factor in enumerate(FACTORS):
+        pair, metric = (outcomes[i], outcomes[-1 - i]), config.study.metric
+        whole = not any(outcome.error or outcome.diverged for outcome in pair)
+        gained = vars(_gain(*(o.finals()[metric] for o in pair))) if whole else None
+        found.append({"factor": factor, "lr": points[i]["train.lr"], "gain": gained})
+    return found
+
+
+def _trained(
+    training: Training, generation: int, seeds: list[int], points: Points, test: bool = False
+) -> dict[int, Outcome]:
+    progress.extend(len(points) * len(seeds) * training.plan.config.train.epochs)
+    return training.outcomes(generation, seeds, points, test)
+
+
+def _gain(chosen: Sequence[float], baseline: Sequence[float]) -> Gain:
+    return gain([without - with_it for with_it, without in zip(chosen, baseline, strict=True)])
 
 
 def _extend(values: Values, outcome: Outcome) -> None:

@@ -34,6 +34,13 @@ class Curves:
         for writer in self.writers:
             writer.flush()
 
+    def keep(self, places: Sequence[int]) -> None:
+        """Go on with these runs alone."""
+        for place, writer in enumerate(self.writers):
+            if place not in places:
+                writer.close()
+        self.writers = [self.writers[place] for place in places]
+
     def close(self) -> None:
         for writer in self.writers:
             writer.close()
@@ -41,10 +48,12 @@ class Curves:
 
 def run_name(rate: float, trial: int, generation: int) -> str:
     """Name a run so that sorting by name sorts by rate."""
+    one_of = -1 - trial if trial < 0 else trial
+    more = f".{one_of}" if one_of else ""
     if generation >= CONFIRMATION:
-        which = f"confirmation={generation - CONFIRMATION:03d}"
+        which = f"confirmation={generation - CONFIRMATION:03d}{more}"
     elif trial < 0:
-        which = f"baseline={generation:03d}" + (f".{-1 - trial}" if trial < -1 else "")
+        which = f"baseline={generation:03d}{more}"
     else:
         which = f"trial={trial:03d}"
     return f"dropout={rate:.4f}_{which}"

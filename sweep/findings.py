@@ -51,6 +51,7 @@ def collect(study: optuna.Study) -> Answer:
         "gain": confirmed and confirmed["gain"],
         "verdict": _verdict(confirmed, found),
         "confirmation": confirmed and _summed_up(confirmed),
+        "robustness": confirmed and attrs.get("robustness"),
         "test": confirmed and _test(confirmed),
         "throughput": _throughput([*done, *baselines]),
         "warnings": attrs["warnings"],
@@ -108,7 +109,9 @@ def search(study: optuna.Study) -> Best:
         if all(min(axis.ends) <= row["params"][axis.key] <= max(axis.ends) for axis in searched)
     ]
     done = [row for row in trials if row["state"] == "complete"] + inside
-    return best([row["params"] for row in done], [by_seed(row, metric) for row in done], searched)
+    pruned = [row["params"] for row in trials if row["state"] == "pruned"]
+    points, values = [row["params"] for row in done], [by_seed(row, metric) for row in done]
+    return best(points, values, searched, pruned)
 
 
 def opponent(study: optuna.Study, found: Best) -> Row | None:

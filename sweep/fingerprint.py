@@ -17,6 +17,7 @@ MEANS = {"device", "fuse"}  # of train: how it is run, not what is trained
 def fingerprint(plan: Plan, data_sha256: str) -> dict[str, Any]:
     """Return all that the results depend on; n_trials and seeds may grow and are not in it."""
     config = plan.config
+    prune = {} if config.study.prune == "none" else {"prune": config.study.prune}
     return {
         "model": dict(config.model),
         "data": {key: value for key, value in config.data.items() if key not in PLACES},
@@ -26,6 +27,7 @@ def fingerprint(plan: Plan, data_sha256: str) -> dict[str, Any]:
         "sampler": {"name": plan.sampler, "seed": config.sampler.seed},
         "metric": config.study.metric,
         "generation": config.study.generation,
+        **prune,
     }
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -22,10 +23,11 @@ from sweep import result
 from sweep.config import BadInput, Config, is_rate, typed
 from sweep.curves import Curves, run_name
 from sweep.data import Data, load, load_test
+from sweep.halving import rungs, stay
 from sweep.model import builder
 from sweep.population import Population, Setting
 from sweep.progress import progress
-from sweep.result import Table, Work
+from sweep.result import CONFIRMATION, Table, Work
 
 log = logging.getLogger(__name__)
 
@@ -49,36 +51,53 @@ def run(cfg: DictConfig) -> None:
 def train(config: Config, work: Work, folder: Path) -> dict[str, Any]:
     """Train one population, its event files in folder.
 
-    Returns what the result holds: `history` {metric: (P, S)} for each epoch, `tested` the same of
-    the test samples where they are asked for, `lowering` how the members were run.
+    Returns what the result holds: `curves` {metric: (epochs, S)} of each trial, `tested` {metric:
+    (P, S)} of the test samples where they are asked for, `lowering` how the members were run.
     """
     device = pick_device(config.train.device)
     data = load(config.data).to(device)
     settings = [setting(config, trial["params"], data) for trial in work.trials]
     population = Population(settings, work.seeds, config.train, device)
-    rates = [float(trial["params"]["dropout"]) for trial in work.trials]
-    runs = [
-        run_name(rate, trial["number"], work.generation)
-        for rate, trial in zip(rates, work.trials, strict=True)
-    ]
     log.info("%d trials x %d seeds on %s", len(settings), len(work.seeds), device)
-    part = len(settings) * len(work.seeds) / population.n_steps(len(data.train))
-    history = []
+    rates = [float(trial["params"]["dropout"]) for trial in work.trials]
+    numbers = [trial["number"] for trial in work.trials]
+    runs = [run_name(*run, work.generation) for run in zip(rates, numbers, strict=True)]
+    halves = rungs(config.train.epochs) if halved(config, work) else set()
+    left = list(range(len(work.trials)))  # those still in training
+    history: list[dict[str, Table]] = [{} for _ in left]
     with closing(Curves(folder, runs)) as curves:
-        for epoch in range(config.train.epochs):
-            on_loss = population.train_epoch(data.train, epoch, lambda: progress.advance(part))
-            metrics = measure(population, data)
-            metrics["train_loss_dropout_on"] = population.table(on_loss)
-            curves.log(epoch + 1, metrics)
-            history.append(metrics)
-            text = f"{work.title}, epoch {epoch + 1}/{config.train.epochs}"
-            means = [sum(row) / len(row) for row in metrics[config.study.metric]]
-            progress.show(text, *min(zip(means, rates, strict=True)))
+        for epoch in range(1, config.train.epochs + 1):
+            metrics = train_epoch(population, data, epoch)
+            curves.log(epoch, metrics)
+            for metric, table in metrics.items():
+                for trial, row in zip(left, table, strict=True):
+                    history[trial].setdefault(metric, []).append(row)
+            means = [fmean(row) for row in metrics[config.study.metric]]
+            text = f"{work.title}, epoch {epoch}/{config.train.epochs}"
+            progress.show(text, *min(zip(means, (rates[trial] for trial in left), strict=True)))
+            if epoch in halves:
+                places = stay([work.trials[trial]["params"] for trial in left], means)
+                gone = (len(left) - len(places)) * len(work.seeds)
+                progress.extend(-gone * (config.train.epochs - epoch))
+                left = [left[place] for place in places]
+                population.keep(places)
+                curves.keep(places)
     return {
-        "history": history,
+        "curves": history,
         "tested": test(population, config, data) if work.test else {},
         "lowering": {"fused": population.skeleton.fused, "at_once": population.at_once},
     }
+
+
+def halved(config: Config, work: Work) -> bool:
+    return config.study.prune == "halving" and work.generation < CONFIRMATION
+
+
+def train_epoch(population: Population, data: Data, epoch: int) -> dict[str, Table]:
+    """Train for one epoch, counted from 1; return its metrics."""
+    part = population.n_members / population.n_steps(len(data.train))
+    on_loss = population.train_epoch(data.train, epoch - 1, lambda: progress.advance(part))
+    return {**measure(population, data), "train_loss_dropout_on": population.table(on_loss)}
 
 
 def test(population: Population, config: Config, data: Data) -> dict[str, Table]:

@@ -68,19 +68,23 @@ def seed_offsets(points: np.ndarray, rows: Sequence[Mapping[int, float]]) -> dic
     return nothing | dict(zip(known, (fitted - fitted.mean()).tolist(), strict=True))
 
 
-def contenders(table: Mapping[float, Mapping[int, float]]) -> tuple[float, float]:
+def contenders(
+    table: Mapping[float, Mapping[int, float]], given_up: Sequence[float] = ()
+) -> tuple[float, float]:
     """Return the lowest and highest rate whose mean cannot be told from the best, one level wider.
+
+    table is {rate: {seed: value}}, given_up the levels that were not trained to their end.
 
     A level stays if its mean is within two standard errors of a difference of the lowest, the noise
     that of the levels which are not far above the rest.
     """
-    rates = sorted(table)
-    means = {rate: fmean(table[rate].values()) for rate in rates}
+    rates = sorted({*table, *given_up})
+    means = {rate: fmean(row.values()) for rate, row in table.items()}
     best = min(means.values())
     cap = far_above(list(means.values()))
-    noise = paired_noise([table[rate] for rate in rates if means[rate] <= cap])
+    noise = paired_noise([row for rate, row in table.items() if means[rate] <= cap])
     n_seeds = min(len(row) for row in table.values())
     within = best + 2 * noise * math.sqrt(2 / n_seeds)
-    inside = [i for i, rate in enumerate(rates) if means[rate] <= within]
+    inside = [i for i, rate in enumerate(rates) if means.get(rate, math.inf) <= within]
     low, high = max(inside[0] - 1, 0), min(inside[-1] + 1, len(rates) - 1)
     return rates[low], rates[high]

@@ -25,19 +25,44 @@ class StackedAdamW:
     """Moves tensors (K, ...), K = P * S trial by trial; a trial's rows have its own numbers."""
 
     def __init__(
-        self, params: Mapping[str, Tensor], trials: Sequence[Numbers], schedule: str, epochs: int
+        self,
+        params: Mapping[str, Tensor],
+        trials: Sequence[Numbers],
+        schedule: str,
+        epochs: int,
+        done: int = 0,  # of the epochs
     ) -> None:
+        self.trials, self.schedule, self.epochs = trials, schedule, epochs
         self.views: list[tuple[str, slice, Tensor]] = []
         groups = []
         for numbers, rows in _groups(trials, n_members=len(next(iter(params.values())))):
             views = [(name, rows, param.detach()[rows]) for name, param in params.items()]
             self.views += views
-            groups.append({"params": [view for _, _, view in views], **vars(numbers)})
+            group = {"params": [view for _, _, view in views], "initial_lr": numbers.lr}
+            groups.append({**group, **vars(numbers)})
         self.adamw = torch.optim.AdamW(groups, fused=True)
         factor = SCHEDULES[schedule]
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(
-            self.adamw, lambda epoch: factor(epoch / epochs)
+            self.adamw, lambda epoch: factor(epoch / epochs), done - 1
         )
+
+    def kept(
+        self, params: Mapping[str, Tensor], trials: Sequence[int], rows: Tensor
+    ) -> "StackedAdamW":
+        """Return one that goes on where this one is, with these trials and their rows alone."""
+        numbers, done = [self.trials[trial] for trial in trials], self.scheduler.last_epoch
+        kept = StackedAdamW(params, numbers, self.schedule, self.epochs, done)
+        states: dict[str, list[dict[str, Tensor]]] = {}
+        for name, _, view in self.views:
+            if view in self.adamw.state:  # not where the loss never reached it
+                states.setdefault(name, []).append(self.adamw.state[view])
+        for name, own, view in kept.views:
+            if name in states:
+                state = kept.adamw.state[view]
+                state["step"] = states[name][0]["step"].clone()
+                for moment in ("exp_avg", "exp_avg_sq"):
+                    state[moment] = torch.cat([s[moment] for s in states[name]])[rows][own].clone()
+        return kept
 
     def step(self, gradients: Mapping[str, Tensor | None]) -> None:
         """Take a step; gradients (K, ...) by name, None for what the loss does not reach."""

@@ -214,6 +214,13 @@ def _check(plan: Plan, keys: set[str], several: bool) -> None:
         )
     if plan.sampler == "zoom" and study.generation < 2:
         raise BadInput("study.generation=1: zoom compares the rates of a generation; at least 2")
+    if study.prune == "halving" and plan.config.train.fuse != "auto":
+        raise BadInput("train.fuse: with study.prune=halving a generation is one population")
+    if study.robustness and not (study.confirm and study.baseline):
+        raise BadInput(
+            "study.robustness=true: repeats the confirmation, "
+            "so study.confirm and study.baseline must be true"
+        )
     if not plan.grid and len(plan.axes) > 1 and "sampler" in keys and plan.zooms:
         raise BadInput("sampler=zoom: searches dropout alone; use tpe, gp, qmc or random")
     if several and study.name is not None and "study.name" in keys:

@@ -110,6 +110,14 @@ class Population:
         n_parts = math.ceil(n_trials / self.skeleton.probe(trial, buffers, x, y))
         return n_seeds * math.ceil(n_trials / n_parts)
 
+    def keep(self, trials: Sequence[int]) -> None:
+        """Go on with these trials alone."""
+        members = torch.arange(self.n_members, device=self.device).view(-1, len(self.seeds))
+        rows = members[list(trials)].flatten()
+        self.params = {name: param[rows] for name, param in self.params.items()}
+        self.buffers = {name: buffer[rows] for name, buffer in self.buffers.items()}
+        self.optimizer = self.optimizer.kept(self.params, trials, rows)
+
     @torch.no_grad()
     def evaluate(self, data: Split) -> tuple[Tensor, Tensor]:
         """Return each member's mean loss and error rate, both (K,), dropout off."""

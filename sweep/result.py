@@ -118,15 +118,13 @@ def job_numbers(jobs: Path) -> list[int]:
 
 
 def _outcomes(result: Mapping[str, Any]) -> dict[Key, Outcome]:
-    history, error = result.get("history", []), result.get("error")
-    members = len(result["trials"]) * len(result["seeds"])
-    speed = members * len(history) / result.get("seconds", 1.0)
+    error, curves = result.get("error"), result.get("curves", [{} for _ in result["trials"]])
+    trained = sum(len(of_trial.get("val_loss", ())) for of_trial in curves)  # epochs
+    speed = trained * len(result["seeds"]) / result.get("seconds", 1.0)
     outcomes = {}
     for p, trial in enumerate(result["trials"]):
-        metrics = history[0] if history else ()
-        curves = {metric: [epoch[metric][p] for epoch in history] for metric in metrics}
         test = {metric: table[p] for metric, table in result.get("tested", {}).items()}
         outcomes[result["generation"], trial["number"]] = Outcome(
-            trial["params"], result["seeds"], curves, speed, test, error
+            trial["params"], result["seeds"], curves[p], speed, test, error
         )
     return outcomes

@@ -63,22 +63,29 @@ class Zoom(_PointSampler):
         assert isinstance(distribution, FloatDistribution)
         number, place = divmod(trial.number, self.generation)
         low, high = distribution.low, distribution.high
-        table = self._generation(study, number - 1)
+        table, given_up = self._generation(study, number - 1)
         if table:
-            levels = zoomed_levels(table, low, high, self.generation, first=number == 1)
+            first = number == 1
+            levels = zoomed_levels(table, low, high, self.generation, first, given_up)
         else:
             levels = even_levels(low, high, self.generation, distribution.log)
         return levels[spread(self.generation)[place]]
 
-    def _generation(self, study: Study, number: int) -> dict[float, dict[int, float]]:
-        """Return {rate: {seed: metric}} of a generation's finished trials."""
-        return {
-            trial.params["dropout"]: dict(
-                zip(trial.user_attrs["seeds"], trial.user_attrs[self.metric], strict=True)
-            )
-            for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-            if trial.number // self.generation == number
-        }
+    def _generation(
+        self, study: Study, number: int
+    ) -> tuple[dict[float, dict[int, float]], list[float]]:
+        """Return {rate: {seed: metric}} of a generation's finished trials, and the rates pruned."""
+        table, given_up = {}, []
+        for trial in study.get_trials(deepcopy=False):
+            if trial.number // self.generation == number:
+                attrs = trial.user_attrs
+                if trial.state == TrialState.COMPLETE:
+                    table[trial.params["dropout"]] = dict(
+                        zip(attrs["seeds"], attrs[self.metric], strict=True)
+                    )
+                elif trial.state == TrialState.PRUNED:
+                    given_up.append(trial.params["dropout"])
+        return table, given_up
 
 
 def even_levels(low: float, high: float, n: int, log: bool = False) -> list[float]:
@@ -87,14 +94,20 @@ def even_levels(low: float, high: float, n: int, log: bool = False) -> list[floa
 
 
 def zoomed_levels(
-    table: Mapping[float, Mapping[int, float]], low: float, high: float, n: int, first: bool
+    table: Mapping[float, Mapping[int, float]],
+    low: float,
+    high: float,
+    n: int,
+    first: bool,
+    given_up: Sequence[float] = (),
 ) -> list[float]:
     """Return n rates inside the contenders of the generation before, {rate: {seed: metric}}."""
-    left, right = contenders(table)
+    left, right = contenders(table, given_up)
     if not first:  # its ends are levels inside the search, not its bounds
-        step = min(np.diff(sorted(table)), default=high - low)
-        left = left - step if left == min(table) else left
-        right = right + step if right == max(table) else right
+        tried = sorted({*table, *given_up})
+        step = min(np.diff(tried), default=high - low)
+        left = left - step if left == tried[0] else left
+        right = right + step if right == tried[-1] else right
     left, right = max(low, left), min(high, right)
     return _rates(left + (right - left) * (np.arange(n) + 0.5) / n, low, high)
 

@@ -15,7 +15,7 @@ import optuna
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from sweep import data, findings, report
+from sweep import data, report
 from sweep.config import BadInput, Unreachable
 from sweep.confirm import confirm
 from sweep.digits import DataUnavailable
@@ -99,20 +99,9 @@ class Search:
             self._confirm()
 
     def _confirm(self) -> None:
-        """Train the answer and its opponent on fresh seeds, unless that was done for these two."""
-        found = findings.search(self.study)
-        chosen: dict[str, Any] = dict(found.point)
-        opponent = findings.opponent(self.study, found)
-        baseline = opponent and opponent["params"]
-        if baseline is not None and findings.no_dropout(chosen):
-            chosen = baseline
-        known = self.study.user_attrs.get("confirmation")
-        if known and known["chosen"]["params"] == chosen:
-            return
         try:
-            self.study.set_user_attr("confirmation", confirm(self.training, chosen, baseline))
+            confirm(self.study, self.training)
         except SweepFailed as error:
-            self.study.set_user_attr("confirmation", None)
             self.warnings.append(f"not confirmed: {str(error).strip().splitlines()[-1]}")
             self.study.set_user_attr("warnings", self.warnings)
         finally:
@@ -231,6 +220,10 @@ class Search:
         for epoch, mean in enumerate(means, 1):
             if epoch not in reported:
                 trial.report(mean, epoch)
+        if len(means) < self.plan.config.train.epochs:
+            trial.set_user_attr("reason", f"halved away at epoch {len(means)}")
+            self.study.tell(trial, state=TrialState.PRUNED)
+            return
         for name, value in outcome.summary().items():
             trial.set_user_attr(name, value)
         self.study.tell(trial, means[-1])

@@ -1,5 +1,6 @@
 """Having points trained: jobs are launched for what no finished job has left a result of."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +42,7 @@ class Training:
         """
         finished = self._found(generation, seeds, points, failed=False)
         missing = [{"number": n, "params": p} for n, p in points.items() if n not in finished]
-        fuse = self.plan.config.train.fuse
-        groups = cut(missing, len(seeds), FUSE[self.device] if fuse == "auto" else fuse)
+        groups = cut(missing, len(seeds), self._fuse())
         self._launch([Work(self.digest, generation, seeds, group, test) for group in groups])
         finished = self._found(generation, seeds, points, failed=True)
         if len(finished) < len(points):
@@ -51,6 +51,12 @@ class Training:
         if broken and len(broken) == len(finished):
             raise SweepFailed(broken[0])
         return finished
+
+    def _fuse(self) -> int:
+        if self.plan.config.study.prune == "halving":
+            return sys.maxsize  # the halves are those of a generation
+        fuse = self.plan.config.train.fuse
+        return FUSE[self.device] if fuse == "auto" else int(fuse)
 
     def _found(
         self, generation: int, seeds: list[int], points: Points, failed: bool

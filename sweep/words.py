@@ -15,6 +15,7 @@ GROWS = 0.01  # chance that a spread growing like this is nothing
 def sentences(answer: Answer) -> list[str]:
     """Return the answer, what confirms it, why it is so, and what to be careful about."""
     lines = [_best(answer), _verdict(answer), *_sides(answer), *_confirmed(answer)]
+    lines += _elsewhere(answer)
     lines += [f"warning: {warning}" for warning in warnings(answer)]
     return lines
 
@@ -25,22 +26,34 @@ def _best(answer: Answer) -> str:
     with_others = f" with {', '.join(others)}" if others else ""
     if rate["low"] == rate["high"]:
         return f"best rate {rate['value']:.6g}{with_others}"
-    text = f"best rate {rate['value']:.6g}{with_others}; anywhere in {rate['low']:.6g} to "
-    text += f"{rate['high']:.6g} is as good (95%)"
+    text = f"best rate {rate['value']:.6g}{with_others}; {as_good(rate)} (95%)"
     if best["no_effect"] > 0.5:
         text += f"; the chance that it does not matter is {best['no_effect']:.0%}"
     return text
 
 
+def as_good(range_: Mapping[str, Any]) -> str:
+    """Name the values that cannot be told from the best."""
+    if range_["values"] is None:
+        return f"anywhere in {range_['low']:.6g} to {range_['high']:.6g} is as good"
+    *some, last = (f"{value:.6g}" for value in range_["values"])
+    return f"{', '.join(some)} and {last} are as good"
+
+
 def _verdict(answer: Answer) -> str:
     verdict, gain = answer["verdict"], answer["gain"]
-    name = answer["metric"].replace("val_", "validation ")
     if verdict == "no dropout":
         return "no dropout is best"
     if verdict is None and answer["confirmation"]:
         return "not compared with no dropout (study.baseline=false)"
     if verdict is None:
         return "not confirmed on fresh seeds: the best of a search is always a little lucky"
+    return judged(gain, answer)
+
+
+def judged(gain: Mapping[str, Any], answer: Answer) -> str:
+    """Tell a verdict and what it rests on."""
+    name = answer["metric"].replace("val_", "validation ")
     side = "lower" if gain["value"] >= 0 else "higher"
     text = f"{name} {_number(abs(gain['value']), answer)} {side} than without"
     if gain["low"] is not None:
@@ -49,8 +62,8 @@ def _verdict(answer: Answer) -> str:
         )
         low, high = (_number(end, answer) for end in ends)
         text += f" (95%: {low} to {high}, {gain['seeds']} fresh seeds)"
-    if verdict != "no evidence":
-        return f"dropout {verdict}: {text}"
+    if gain["verdict"] != "no evidence":
+        return f"dropout {gain['verdict']}: {text}"
     text = f"no evidence that dropout helps or hurts: {text}"
     if gain["needed"] is not None:
         text += f"; about {gain['needed']} seeds would resolve a difference as small"
@@ -92,6 +105,20 @@ def _confirmed(answer: Answer) -> list[str]:
     return lines
 
 
+def _elsewhere(answer: Answer) -> list[str]:
+    """Say whether the conclusion stands at other learning rates."""
+    found = answer["robustness"] or []
+    lines = [
+        f"with train.lr={there['lr']:.3g} "
+        + (judged(there["gain"], answer) if there["gain"] else "the training diverged")
+        for there in found
+    ]
+    others = [there["gain"] and there["gain"]["verdict"] for there in found]
+    if others and set(others) == {answer["verdict"]}:
+        return [*lines, "so the conclusion stands at other learning rates"]
+    return [*lines, "so the conclusion depends on the learning rate"] if others else []
+
+
 def _plus_minus(point: Mapping[str, Any], metrics: tuple[str, str]) -> str:
     loss, error = (point[metric] for metric in metrics)
     return f"loss {plus_minus(loss)}, error {plus_minus(error, percent=True)}"
@@ -108,6 +135,12 @@ def warnings(answer: Answer) -> list[str]:
     """Return what makes the answer worth less than it looks."""
     done = [row for row in answer["trials"] if row["state"] == "complete"]
     found = [*answer["warnings"], *_edges(answer), *_budget(answer, done), *_spread(done)]
+    pruned = sum(row["state"] == "pruned" for row in answer["trials"])
+    if pruned:
+        found.append(
+            f"halving gave up {pruned} of {len(answer['trials'])} trials on their way; high rates "
+            "learn slowly, so it favours low ones"
+        )
     failed = [row for row in answer["trials"] if row["state"] == "fail"]
     found += [
         f"trial {row['number']} (rate {row['params']['dropout']:.6g}) failed: {row['reason']}"

@@ -1,6 +1,10 @@
 """Real digits, and the command run inside the test's process."""
 
 import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # one of several processes: threads would be in their way
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,8 +36,12 @@ def digits32() -> Data:
 
 @pytest.fixture
 def sweep(tmp_path, monkeypatch) -> Callable[..., Path]:
-    """Return a function that runs a tiny sweep as the command would, and gives its only study."""
+    """Return a function that runs a tiny sweep as the command would, and gives its only study.
+
+    All is as for a user but for the pictures, which would take a third of the time.
+    """
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sweep.figure.draw", lambda answer, path: None)
 
     def run(*overrides: str) -> Path:
         from sweep.job import run as job

@@ -31,28 +31,30 @@ class Dead(nn.Module):
         return self.fc(x + 0 * self.drop(x))
 
 
-def samples(split):
-    """Two classes of noisy linear origin."""
+def samples(split, wrong=0.0):
+    """Two classes of noisy linear origin; in training, a part of the labels is wrong."""
     seed = ["train", "val", "test"].index(split)
     generator = torch.Generator().manual_seed(seed)
     truth = torch.randn(FEATURES, generator=torch.Generator().manual_seed(9)) / FEATURES**0.5
     x = torch.randn(N if split == "train" else 2000, FEATURES, generator=generator)
-    return x, (x @ truth + torch.randn(len(x), generator=generator) > 0).long()
+    y = (x @ truth + torch.randn(len(x), generator=generator) > 0).long()
+    flip = torch.rand(len(x), generator=generator) < (wrong if split == "train" else 0)
+    return x, torch.where(flip, 1 - y, y)
 
 
 def linear(config, split):
     """The training samples many times over, so that an epoch has many steps."""
-    x, y = samples(split)
+    x, y = samples(split, config.wrong)
     return (x.repeat(COPIES, 1), y.repeat(COPIES)) if split == "train" else (x, y)
 
 
-def ridge(rate):
+def ridge(rate, wrong=0.0):
     """Validation loss of what dropout on the inputs of least squares minimises.
 
     Srivastava et al. 2014, section 9.1, in terms of the rate d of dropping:
     |Y - X W|^2 + d / (1 - d) |diag(X'X)^(1/2) W|^2.
     """
-    (x, y), (x_val, y_val) = samples("train"), samples("val")
+    (x, y), (x_val, y_val) = samples("train", wrong), samples("val")
     x, x_val = x.double(), x_val.double()
     hot, hot_val = (nn.functional.one_hot(t, 2).double() for t in (y, y_val))
     gram = x.T @ x

@@ -126,9 +126,7 @@ def test_help_names_every_key(tmp_path):
                 x for x in out.splitlines() if x.split()[:1] == [f"{_prefix(config)}.{field.name}"]
             )
             value = getattr(config, field.name)
-            typed = {None: "null", True: "true"}.get(
-                value if not isinstance(value, list) else 0, str(value)
-            )
+            typed = {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
             assert line.split()[1] == typed
 
 

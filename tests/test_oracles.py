@@ -15,7 +15,7 @@ def conf(tmp_path):
     for path, content in {
         "model/linear.yaml": {"_target_": "tests.oracles.Linear"},
         "model/dead.yaml": {"_target_": "tests.oracles.Dead"},
-        "data/linear.yaml": {"_target_": "tests.oracles.linear"},
+        "data/linear.yaml": {"_target_": "tests.oracles.linear", "wrong": 0.0},
     }.items():
         file = tmp_path / "own" / path
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -27,14 +27,14 @@ def answer(folder):
     return json.loads((folder / "answer.json").read_text())
 
 
+LEAST_SQUARES = [
+    *["model=linear", "data=linear", "train.loss=mse", "train.weight_decay=0.0", "study.seeds=3"],
+    *[f"train.batch_size={oracles.N}", "train.epochs=60", "train.lr=0.01", "train.schedule=cosine"],
+]
+
+
 def test_dropout_on_the_inputs_of_least_squares_is_ridge_regression(sweep, conf):
-    found = answer(
-        sweep(
-            *[conf, "model=linear", "data=linear", "train.loss=mse", "train.weight_decay=0.0"],
-            *[f"train.batch_size={oracles.N}", "train.epochs=60", "train.lr=0.01"],
-            *["train.schedule=cosine", "study.seeds=3", "study.confirm=true"],
-        )
-    )
+    found = answer(sweep(conf, *LEAST_SQUARES, "study.confirm=true"))
     for trial in found["trials"]:
         expected = oracles.ridge(trial["params"]["dropout"])
         assert trial["val_loss"]["mean"] == pytest.approx(expected, rel=0.01)
@@ -48,6 +48,17 @@ def test_dropout_on_the_inputs_of_least_squares_is_ridge_regression(sweep, conf)
     assert found["verdict"] == "helps" and found["gain"]["value"] == pytest.approx(
         expected, rel=0.1
     )
+
+
+def test_wrong_labels_raise_the_best_rate_as_the_formula_says(sweep, conf):
+    rates, wrong = np.linspace(0, 0.9, 901), 0.2
+    found = answer(sweep(conf, *LEAST_SQUARES, f"data.wrong={wrong}", "dropout=interval(0,0.9)"))
+    clean, noisy = (
+        rates[np.argmin([oracles.ridge(r, part) for r in rates])] for part in (0, wrong)
+    )
+    range_ = found["best"]["dropout"]
+    assert range_["low"] <= noisy <= range_["high"]
+    assert clean + 0.05 < noisy and clean + 0.05 < range_["value"]
 
 
 def test_rate_that_does_nothing_has_no_winner(sweep, conf):

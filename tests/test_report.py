@@ -1,6 +1,7 @@
 """The answer of a whole study: confirmed on fresh seeds, tested once, told in words."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -21,7 +22,7 @@ def answered(tmp_path_factory):
     done = subprocess.run(
         [sys.executable, "-m", "sweep.run", "data=mnist5k", *OVERFITS],
         cwd=folder,
-        env={"PYTHONPATH": str(CONF.parent), "PATH": ""},
+        env={**os.environ, "PYTHONPATH": str(CONF.parent)},
         capture_output=True,
         text=True,
         timeout=110,
@@ -69,6 +70,7 @@ def test_terminal_says_it_all(answered):
     for words in ("best rate ", "dropout helps: ", "confirmed: ", "test set, read once: "):
         assert any(words in line for line in last), words
     assert "fresh seeds)" in out and "to use it: dropout: " in out
+    assert (folder / "curve.png").read_bytes()[:4] == b"\x89PNG"
     report = (folder / "report.md").read_text()
     assert all(line in report for line in out.splitlines() if line.startswith("| "))
 
@@ -78,7 +80,7 @@ def test_report_command_says_it_again(answered):
     done = subprocess.run(
         [sys.executable, "-m", "sweep.report", str(folder)],
         cwd=folder.parent.parent,
-        env={"PYTHONPATH": str(CONF.parent), "PATH": ""},
+        env={**os.environ, "PYTHONPATH": str(CONF.parent)},
         capture_output=True,
         text=True,
     )
@@ -143,13 +145,16 @@ def test_words_of_each_verdict(answered):
     folder, _ = answered
     answer = json.loads((folder / "answer.json").read_text())
     answer["gain"] = {"value": -0.02, "low": -0.03, "high": -0.01, "seeds": 5, "needed": None}
-    answer["verdict"] = "hurts"
+    answer["verdict"] = answer["gain"]["verdict"] = "hurts"
     text = "\n".join(sentences(answer))
     assert "dropout hurts: validation loss 0.0200 higher than without" in text
     assert "(95%: 0.0100 to 0.0300, 5 fresh seeds)" in text
-    answer["verdict"], answer["gain"]["needed"] = "no evidence", 40
+    answer["verdict"] = answer["gain"]["verdict"] = "no evidence"
+    answer["gain"]["needed"] = 40
     assert "about 40 seeds would resolve" in "\n".join(sentences(answer))
     answer["verdict"] = "no dropout"
     assert "no dropout is best" in "\n".join(sentences(answer))
+    answer["best"]["dropout"] |= {"low": 0.1, "high": 0.5, "values": [0.1, 0.3, 0.5]}
+    assert "; 0.1, 0.3 and 0.5 are as good (95%)" in "\n".join(sentences(answer))
     answer["best"]["set"]["dropout"] |= {"high": 0.8, "edge": "high"}
     assert "the highest dropout searched, 0.8, is among the best" in "\n".join(sentences(answer))
