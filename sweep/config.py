@@ -6,6 +6,7 @@ classes with `conf/`; `Config` is the whole.
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +41,11 @@ def between(key: str, value: int, least: int, most: int) -> None:
 def is_rate(key: str) -> bool:
     """Tell a dropout rate by its name: dropout, model.input_dropout, model.conv_dropout."""
     return key.endswith("dropout")
+
+
+def without_dropout(params: Mapping[str, float]) -> bool:
+    """Tell whether all rates among these numbers are 0."""
+    return not any(value for key, value in params.items() if is_rate(key))
 
 
 def check_rate(key: str, rate: float) -> None:

@@ -1,35 +1,48 @@
 """The pictures of a study: the loss over the rate, while it trained, and what it is made of."""
 
-from collections.abc import Mapping, Sequence
+import io
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from sweep.findings import Answer, trained
+
 SEMS = 2  # half the height of a bar or band
-VAL, TRAIN = "tab:orange", "tab:blue"
+VAL, TRAIN, GAP = "tab:orange", "tab:blue", "tab:red"
 
 
-def draw(answer: Mapping[str, Any], path: Path) -> None:
-    """Draw three panels side by side."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    rows = [row for row in answer["trials"] if row["state"] == "complete"] + answer["baselines"]
-    rows.sort(key=lambda row: row["params"]["dropout"])
-    figure, panels = plt.subplots(1, 3, figsize=(15, 4.2), layout="constrained")
-    _over_the_rate(answer, rows, panels[0])
-    _while_training(answer, rows, panels[1])
-    _made_of(rows, panels[2])
+def draw(answer: Answer, path: Path) -> None:
+    """Draw all panels side by side."""
+    figure, panels = _figure(len(PANELS), width=5 * len(PANELS))
+    for panel, axes in zip(PANELS.values(), panels, strict=True):
+        panel(answer, axes)
     figure.suptitle(answer["study"])
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
-def _over_the_rate(answer: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], axes: Any) -> None:
-    best, metric = answer["best"], answer["metric"]
-    others = {"val_loss": "train_loss", "val_error": "train_error"}
-    for name, color in ((metric, VAL), (others[metric], TRAIN)):
+def image(answer: Answer, panel: str) -> bytes:
+    """Draw one of the panels; return a PNG."""
+    figure, (axes,) = _figure(1, width=6)
+    PANELS[panel](answer, axes)
+    file = io.BytesIO()
+    figure.savefig(file, dpi=100)
+    return file.getvalue()
+
+
+def _figure(n_panels: int, width: float) -> tuple[Any, Sequence[Any]]:
+    from matplotlib.figure import Figure  # takes longer to import than most commands need
+
+    figure = Figure((width, 4.2), layout="constrained")
+    return figure, figure.subplots(1, n_panels, squeeze=False)[0]
+
+
+def _over_the_rate(answer: Answer, axes: Any) -> None:
+    rows, best, metric = trained(answer), answer["best"], answer["metric"]
+    others = {
+        "val_loss": [("train_loss", TRAIN), ("gap", GAP)],
+        "val_error": [("train_error", TRAIN)],
+    }
+    for name, color in ((metric, VAL), *others[metric]):
         values = [row[name].get("aligned", row[name]["mean"]) for row in rows]
         bars = [SEMS * (row[name]["sem"] or 0) for row in rows]
         rates = [row["params"]["dropout"] for row in rows]
@@ -56,9 +69,8 @@ def _leave_out_the_wall(axes: Any, values: Sequence[float]) -> None:
         axes.set_ylim(top=top)
 
 
-def _while_training(
-    answer: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], axes: Any
-) -> None:
+def _while_training(answer: Answer, axes: Any) -> None:
+    rows = trained(answer)
     best = answer["best"]["params"]["dropout"]
     nearest = min(rows, key=lambda row: abs(row["params"]["dropout"] - best))
     shown = {row["params"]["dropout"]: row for row in (rows[0], nearest, rows[-1])}
@@ -73,13 +85,13 @@ def _while_training(
     axes.legend(fontsize=8)
 
 
-def _made_of(rows: Sequence[Mapping[str, Any]], axes: Any) -> None:
-    known = [row for row in rows if row["fit"]]
+def _made_of(answer: Answer, axes: Any) -> None:
+    known = [row for row in trained(answer) if row["fit"]]
     rates = [row["params"]["dropout"] for row in known]
     train, gap = ([row["fit"][part] for row in known] for part in ("train_part", "gap_part"))
     total = [a + b for a, b in zip(train, gap, strict=True)]
     axes.plot(rates, train, "o-", ms=3, lw=1, color=TRAIN, label="because it fits worse")
-    axes.plot(rates, gap, "o-", ms=3, lw=1, color="tab:red", label="because it carries over less")
+    axes.plot(rates, gap, "o-", ms=3, lw=1, color=GAP, label="because it carries over less")
     axes.plot(rates, total, "o-", ms=3, lw=1, color=VAL, label="validation loss")
     axes.axhline(0, color="gray", lw=0.8)
     _leave_out_the_wall(axes, total)
@@ -88,16 +100,16 @@ def _made_of(rows: Sequence[Mapping[str, Any]], axes: Any) -> None:
     axes.legend()
 
 
-def draw_move(
-    key: str, answers: Sequence[Mapping[str, Any]], values: Sequence[float], path: Path
-) -> None:
+PANELS: dict[str, Callable[[Answer, Any], None]] = {
+    "over_the_rate": _over_the_rate,
+    "while_training": _while_training,
+    "made_of": _made_of,
+}
+
+
+def draw_move(key: str, answers: Sequence[Answer], values: Sequence[float], path: Path) -> None:
     """Draw how the best rate, and what it gains, move with a number in which studies differ."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    figure, (left, right) = _figure(2, width=10)
     rates = [answer["best"]["dropout"] for answer in answers]
     best, low, high = ([rate[end] for rate in rates] for end in ("value", "low", "high"))
     left.fill_between(values, low, high, color="tab:green", alpha=0.15, label="as good (95%)")
@@ -116,4 +128,3 @@ def draw_move(
         left.set_xscale("log")
         right.set_xscale("log")
     figure.savefig(path, dpi=120)
-    plt.close(figure)

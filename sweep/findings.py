@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from sweep import diagnosis
 from sweep.answer import NOTHING, Best, best
-from sweep.config import is_rate
+from sweep.config import is_rate, without_dropout
 from sweep.noise import far_above, mean_and_sem, paired_noise
 from sweep.result import METRICS
 from sweep.space import Axis
@@ -71,28 +71,36 @@ def axes(study: optuna.Study) -> list[Axis]:
 
 def rows(study: optuna.Study) -> tuple[list[Row], list[Row]]:
     """Return the trials, and the baselines that were trained beside them."""
-    trials = [
-        _row(trial.number, trial.params, trial.user_attrs, trial.state)
-        for trial in study.get_trials(deepcopy=False)
-    ]
+    trials = []
+    for trial in study.get_trials(deepcopy=False):
+        row: Row = {"number": trial.number, "params": trial.params}
+        row["state"] = trial.state.name.lower()
+        if trial.state == TrialState.COMPLETE:
+            row |= _trained(trial.user_attrs["trained"])
+        else:
+            row |= {"reason": trial.user_attrs.get("reason"), "fit": None}
+        trials.append(row)
     apart = sorted((k, v) for k, v in study.user_attrs.items() if k.startswith("baselines:"))
-    baselines = [_row(None, point["params"], point) for _, points in apart for point in points]
+    baselines = [
+        {"number": None, "params": point["params"], "state": "complete", **_trained(point)}
+        for _, points in apart
+        for point in points
+    ]
     return trials, baselines
 
 
-def _row(
-    number: int | None,
-    params: Mapping[str, Any],
-    attrs: Mapping[str, Any],
-    state: TrialState = TrialState.COMPLETE,
-) -> Row:
-    row: Row = {"number": number, "params": dict(params), "state": state.name.lower()}
-    if state != TrialState.COMPLETE:
-        return {**row, "reason": attrs.get("reason"), "fit": None}
+def _trained(summary: Mapping[str, Any]) -> Row:
+    row: Row = {"fit": None, **{key: summary[key] for key in KEPT}}
     for metric in METRICS:
-        mean, sem = mean_and_sem(attrs[metric])
-        row[metric] = {"mean": mean, "sem": sem, "of_seeds": attrs[metric]}
-    return row | {key: attrs[key] for key in KEPT} | {"fit": None}
+        mean, sem = mean_and_sem(summary[metric])
+        row[metric] = {"mean": mean, "sem": sem, "of_seeds": summary[metric]}
+    return row
+
+
+def trained(answer: Answer) -> list[Row]:
+    """Return what was trained to its end, the baselines too, by rate and what else is searched."""
+    rows = [row for row in answer["trials"] if row["state"] == "complete"] + answer["baselines"]
+    return sorted(rows, key=lambda row: sorted(row["params"].items()))
 
 
 def by_seed(row: Row, metric: str) -> dict[int, float]:
@@ -121,7 +129,7 @@ def opponent(study: optuna.Study, found: Best) -> Row | None:
     """
     trials, baselines = rows(study)
     metric = study.user_attrs["fingerprint"]["metric"]
-    zero = [row for row in trials if row["state"] == "complete" and no_dropout(row["params"])]
+    zero = [row for row in trials if row["state"] == "complete" and without_dropout(row["params"])]
     same: dict[str, list[Row]] = {}
     for row in zero + baselines:
         same.setdefault(json.dumps(row["params"], sort_keys=True), []).append(row)
@@ -140,6 +148,7 @@ def _pool(alike: Sequence[Row]) -> Row:
 
 
 def no_dropout(params: Mapping[str, float]) -> bool:
+    """Tell whether the rates of an answer are so low that it is no dropout."""
     return all(value < NOTHING for key, value in params.items() if is_rate(key))
 
 

@@ -7,7 +7,7 @@ so this favours low ones; rate 0, with which all are compared, always stays.
 import math
 from collections.abc import Mapping, Sequence
 
-from sweep.config import is_rate
+from sweep.config import without_dropout
 
 RUNGS = (1 / 4, 1 / 2)  # parts of the epochs after which half of the trials leave
 
@@ -22,12 +22,8 @@ def stay(trials: Sequence[Mapping[str, float]], values: Sequence[float]) -> list
 
     trials are what is searched of each, values their means so far, nan where one diverged.
     """
-    apart = [i for i, trial in enumerate(trials) if _without_dropout(trial)]
+    apart = [i for i, trial in enumerate(trials) if without_dropout(trial)]
     ranked = sorted(
         set(range(len(trials))) - set(apart), key=lambda i: (math.isnan(values[i]), values[i])
     )
     return sorted(apart + ranked[: math.ceil(len(ranked) / 2)])
-
-
-def _without_dropout(trial: Mapping[str, float]) -> bool:
-    return not any(value for key, value in trial.items() if is_rate(key))

@@ -9,7 +9,6 @@ import logging
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -21,7 +20,7 @@ from omegaconf import DictConfig
 
 from sweep import result
 from sweep.config import BadInput, Config, is_rate, typed
-from sweep.curves import Curves, run_name
+from sweep.curves import Curves, Run
 from sweep.data import Data, load, load_test
 from sweep.halving import rungs, stay
 from sweep.model import builder
@@ -60,12 +59,11 @@ def train(config: Config, work: Work, folder: Path) -> dict[str, Any]:
     population = Population(settings, work.seeds, config.train, device)
     log.info("%d trials x %d seeds on %s", len(settings), len(work.seeds), device)
     rates = [float(trial["params"]["dropout"]) for trial in work.trials]
-    numbers = [trial["number"] for trial in work.trials]
-    runs = [run_name(*run, work.generation) for run in zip(rates, numbers, strict=True)]
+    runs = [Run(trial["params"], trial["number"], work.generation) for trial in work.trials]
     halves = rungs(config.train.epochs) if halved(config, work) else set()
     left = list(range(len(work.trials)))  # those still in training
     history: list[dict[str, Table]] = [{} for _ in left]
-    with closing(Curves(folder, runs)) as curves:
+    with Curves(folder, runs) as curves:
         for epoch in range(1, config.train.epochs + 1):
             metrics = train_epoch(population, data, epoch)
             curves.log(epoch, metrics)

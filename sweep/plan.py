@@ -63,6 +63,10 @@ class Plan:
         return self.n_trials if self.grid else self.config.study.generation
 
     @property
+    def n_generations(self) -> int:
+        return math.ceil(self.n_trials / self.generation)
+
+    @property
     def zooms(self) -> bool:
         return self.config.sampler.name == "zoom"
 

@@ -5,6 +5,7 @@ python -m sweep.report runs/<study> prints and redraws one, also while it runs.
 
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,9 +14,9 @@ import optuna
 from omegaconf import OmegaConf
 
 from sweep import figure
-from sweep.findings import Answer, collect
+from sweep.findings import Answer, collect, trained
 from sweep.fingerprint import different
-from sweep.words import plus_minus, sentences
+from sweep.words import plus_minus, sentences, use
 
 
 def write(study: optuna.Study, folder: Path) -> Answer:
@@ -32,8 +33,7 @@ def table(answer: Answer) -> str:
     others = [key for key in answer["space"] if key != "dropout"]
     head = ["rate", *others, "val loss", "val error", "train loss", "gap", "noise tax"]
     lines = [[*head, "seeds", "trial", "fit"]]
-    rows = [row for row in answer["trials"] if row["state"] == "complete"] + answer["baselines"]
-    for row in sorted(rows, key=lambda row: sorted(row["params"].items())):
+    for row in trained(answer):
         cells = [f"{row['params']['dropout']:.6g}"]
         cells += [f"{row['params'][key]:.6g}" if key in row["params"] else "-" for key in others]
         cells += [plus_minus(row["val_loss"]), plus_minus(row["val_error"], percent=True)]
@@ -59,10 +59,11 @@ def text(answer: Answer, folder: Path) -> str:
             table(answer),
             "",
             *sentences(answer),
-            f"to use it: dropout: {answer['best']['params']['dropout']:.6g}",
+            use(answer),
             "",
             f"report and figure: {folder / 'report.md'}",
-            f"curves: tensorboard --logdir {os.path.relpath(folder.parent)}",
+            f"curves: tensorboard --logdir {os.path.relpath(folder)}",
+            f"trials: optuna-dashboard {answer['config']['study']['storage']}",
         ]
     )
 
@@ -75,12 +76,18 @@ noise tax the training loss with dropout on less off. A trial overfits where its
 underfits where it is training loss."""
 
 
+def verdict(answer: Answer) -> str:
+    """Return the sentences as a Markdown list; what Markdown would take for its own is escaped."""
+    lines = [re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", line) for line in sentences(answer)]
+    return "\n".join(f"- {line}" for line in lines)
+
+
 def markdown(answer: Answer) -> str:
     search = ", ".join(f"{key} in {space}" for key, space in answer["space"].items())
     return "\n\n".join(
         [
             f"# {answer['study']}",
-            "\n".join(f"- {line}" for line in sentences(answer)),
+            verdict(answer),
             "![loss over the rate, over the epochs, and what it is made of](curve.png)",
             f"## The search: {search}",
             table(answer),

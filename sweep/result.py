@@ -64,6 +64,12 @@ class Outcome:
                 return epoch
         return None
 
+    def numbers(self) -> dict[str, Any]:
+        """Return what of the summary is one number, for people who look at a trial in Optuna."""
+        summary = self.summary()
+        means = {metric: fmean(summary[metric]) for metric in (*METRICS, "noise_tax")}
+        return {**means, "val_loss_sem": mean_and_sem(summary["val_loss"])[1], "seeds": self.seeds}
+
     def summary(self) -> dict[str, Any]:
         """Return the final metrics of each seed, and what else a report says of a trial."""
         finals = self.finals()
@@ -73,7 +79,6 @@ class Outcome:
             **over_time(self.curves["val_loss"]),
             "curves": {m: [fmean(v) for v in self.curves[m]] for m in ("val_loss", "train_loss")},
             "noise_tax": [a - b for a, b in zip(dropout_on, finals["train_loss"], strict=True)],
-            "val_loss_sem": mean_and_sem(finals["val_loss"])[1],
             "params": self.params,
             "seeds": self.seeds,
             "member_epochs_per_second": self.member_epochs_per_second,

@@ -78,8 +78,8 @@ class Zoom(_PointSampler):
         table, given_up = {}, []
         for trial in study.get_trials(deepcopy=False):
             if trial.number // self.generation == number:
-                attrs = trial.user_attrs
                 if trial.state == TrialState.COMPLETE:
+                    attrs = trial.user_attrs["trained"]
                     table[trial.params["dropout"]] = dict(
                         zip(attrs["seeds"], attrs[self.metric], strict=True)
                     )

@@ -1,6 +1,9 @@
 """Where a study is kept: SQLite beside it, or a database."""
 
+import warnings
+
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -17,6 +20,13 @@ def open_study(url: str, name: str) -> optuna.Study:
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError) as error:
         reason = str(error.__cause__ or error).splitlines()[0]
         raise Unreachable(f"study.storage={shown(url)}: {reason}") from None
+
+
+def name_value(study: optuna.Study, metric: str) -> None:
+    """Say what the trials' values are, for those who look at them elsewhere."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        study.set_metric_names([metric])
 
 
 def shown(url: str) -> str:

@@ -5,9 +5,10 @@ was told is in its storage: the same command goes on from there.
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import optuna
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from sweep import data, report
+from sweep import data, findings, report
 from sweep.config import BadInput, Unreachable
 from sweep.confirm import confirm
+from sweep.dashboard import SHOWN_BY_DEFAULT, Dashboard
 from sweep.digits import DataUnavailable
 from sweep.fingerprint import different, digest, fingerprint, versions
 from sweep.inspection import try_out
@@ -28,7 +30,7 @@ from sweep.plan import Plan, job_config
 from sweep.progress import progress
 from sweep.result import Outcome, seeds_of
 from sweep.sampler import sampler
-from sweep.storage import open_study, shown
+from sweep.storage import name_value, open_study, shown
 from sweep.training import Launch, SweepFailed, Training
 
 
@@ -39,17 +41,21 @@ def run(plans: Sequence[Plan], launch: Launch) -> None:
         with search.opened():
             search.run()
             answers.append(report.write(search.study, search.folder))
+            search.dashboard.tell(answers[-1], search.plan.n_generations + 1)
         print(report.text(answers[-1], search.folder), flush=True)
     if len(answers) > 1:
         print(report.comparison(answers), flush=True)
         picture = report.moved(answers, search.folder.parent)
         print(f"\nhow the best rate moves: {picture}" if picture else "", flush=True)
+        together = os.path.relpath(search.folder.parent)
+        print(f"curves of all: tensorboard --logdir {together}", flush=True)
 
 
 class Search:
     """One study from its first trial to its last."""
 
     study: optuna.Study
+    dashboard: Dashboard
 
     def __init__(self, plan: Plan, launch: Launch) -> None:
         """Check what needs torch and the data; nothing is written before `run`."""
@@ -86,6 +92,9 @@ class Search:
         """Train what is missing of the trials; each has its result when this returns."""
         n, size, config = self.plan.n_trials, self.plan.generation, self.plan.config
         left = n - sum(trial.state.is_finished() for trial in self._trials()[:n])
+        if n > SHOWN_BY_DEFAULT:
+            few = f"TensorBoard shows runs by default up to {SHOWN_BY_DEFAULT} only"
+            print(f"warning: {n} trials: {few}; type a filter there", file=sys.stderr)
         if left > 0:
             progress.start(left * config.study.seeds * config.train.epochs)
         try:
@@ -93,7 +102,7 @@ class Search:
                 self._generation(generation, range(first, min(first + size, n)))
         finally:
             progress.close()
-        if not any(trial.state == TrialState.COMPLETE for trial in self._trials()):
+        if not self._found_something():
             raise SweepFailed(f"all trials of {self.name} failed; see {self.folder}")
         if config.study.confirm:
             self._confirm()
@@ -122,7 +131,9 @@ class Search:
                 url = f"sqlite:///{self.folder / 'study.db'}"
                 self.study = open_study(url, self.name)
             self._check_and_describe(url)
-            yield
+            with closing(Dashboard(self.folder)) as self.dashboard:
+                self.dashboard.announce(self.plan.axes, self.plan.config.study.seeds)
+                yield
 
     def _check_and_describe(self, url: str) -> None:
         """Refuse a study with another fingerprint; note in it what the report needs."""
@@ -135,6 +146,7 @@ class Search:
         if made_with != versions(str(self.device)):
             keys = ", ".join(different(made_with, versions(str(self.device))))
             print(f"warning: {self.name} was begun with another {keys}", file=sys.stderr)
+        name_value(study, self.plan.config.study.metric)
         study.set_user_attr("fingerprint", self.fingerprint)
         study.set_user_attr("versions", made_with)
         config = job_config(self.plan.cfg)
@@ -144,6 +156,9 @@ class Search:
         if seeds - {self.plan.config.study.seeds}:
             self.warnings.append(f"trials finished before keep their {max(seeds)} seeds")
         study.set_user_attr("warnings", self.warnings)
+
+    def _found_something(self) -> bool:
+        return any(trial.state == TrialState.COMPLETE for trial in self._trials())
 
     def _trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
@@ -167,6 +182,8 @@ class Search:
                 o for o in map(outcomes.__getitem__, baselines) if not o.error and not o.diverged
             ]
             self.study.set_user_attr(key, [outcome.summary() for outcome in done])
+        if waiting and self._found_something():
+            self.dashboard.show(findings.collect(self.study), generation + 1)
 
     def _trial(self, number: int) -> Trial | FrozenTrial:
         """Return trial `number`: as it ended, or to be trained, asked for now or earlier."""
@@ -224,7 +241,8 @@ class Search:
             trial.set_user_attr("reason", f"halved away at epoch {len(means)}")
             self.study.tell(trial, state=TrialState.PRUNED)
             return
-        for name, value in outcome.summary().items():
+        for name, value in outcome.numbers().items():
             trial.set_user_attr(name, value)
+        trial.set_user_attr("trained", outcome.summary())
         self.study.tell(trial, means[-1])
         progress.finish(means[-1], float(trial.params["dropout"]))

@@ -32,6 +32,13 @@ def _best(answer: Answer) -> str:
     return text
 
 
+def use(answer: Answer) -> str:
+    """Say what to write into a config; where dropout hurts or nothing is best, that is none."""
+    if answer["verdict"] in ("hurts", "no dropout"):
+        return "to use it: dropout: 0"
+    return f"to use it: dropout: {answer['best']['params']['dropout']:.6g}"
+
+
 def as_good(range_: Mapping[str, Any]) -> str:
     """Name the values that cannot be told from the best."""
     if range_["values"] is None:

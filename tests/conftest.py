@@ -42,6 +42,7 @@ def sweep(tmp_path, monkeypatch) -> Callable[..., Path]:
     """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sweep.figure.draw", lambda answer, path: None)
+    monkeypatch.setattr("sweep.figure.image", lambda answer, panel: b"")
 
     def run(*overrides: str) -> Path:
         from sweep.job import run as job
