@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from models.mlp import MLP, MLPConfig
-from scripts import bench_models
+from scripts.bench import models as bench_models
 from sweep.config import TrainConfig
 from sweep.data import Data, load
 from sweep.population import Population, Setting

@@ -1,6 +1,6 @@
 """Time each model's population against its own serial loop, interleaved; print a table.
 
-    python -m scripts.bench_models [model ...] [--device cuda]
+    python -m scripts.bench.models [model ...] [--device cuda]
 
 The loop is a good one: digits as tensors on the device, torch's fused AdamW, no DataLoader.
 """

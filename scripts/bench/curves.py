@@ -1,6 +1,6 @@
 """What TensorBoard costs: 64 members of the default model on 5,000 digits, with their curves.
 
-    python -m scripts.bench_curves --epochs 20
+    python -m scripts.bench.curves --epochs 20
 
 Prints the seconds an epoch takes, the part of them spent on writing curves, and the bytes written.
 """
