@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from sweep.lowering import Dims, UnderVmap, members_first
 
+AHEAD = 2**18  # numbers drawn at once: a few small steps together cost as much as one
+
 
 class RateDropout(nn.Module):
     """nn.Dropout with its rate in a buffer and its noise from `uniform`.
@@ -29,30 +31,39 @@ class RateDropout(nn.Module):
         self.row: int | None = 0
         self.live = True  # False where all members have rate 0: no noise is drawn for nothing
         self.calls = 0  # by this member in this step: a module used twice draws twice
-        self.begin(torch.zeros(1, dtype=torch.int32))
+        self.begin(torch.zeros(1, 1, dtype=torch.int32))
 
-    def begin(self, keys: Tensor) -> None:
-        """Begin a step; keys (S,) of int32."""
-        self.keys = keys
-        self.drawn: dict[tuple[int, torch.Size], Tensor] = {}  # once for all members
+    def begin(self, keys: Tensor, step: int = 0) -> None:
+        """Begin a step of an epoch whose steps have keys (n_steps, S) of int32."""
+        if step == 0:
+            self.drawn: dict[tuple[int, torch.Size], tuple[int, Tensor]] = {}
+        self.keys, self.step = keys, step
 
     def forward(self, x: Tensor) -> Tensor:
         if not (self.training and self.live):
             return x
-        place = self.calls, x.shape
-        if place not in self.drawn:
-            self.drawn[place] = uniform(self.keys + 65_537 * self.site + self.calls, x.shape)
+        noise = self._noise(x.shape)
         self.calls += 1
-        noise = self.drawn[place]
         if self.row is None:
             return _Drop.apply(x, self.rate, noise)
         return drop(x, self.rate, noise[self.row])
 
+    def _noise(self, shape: torch.Size) -> Tensor:
+        """Return this step's noise (S, ...), drawn once for all members and some steps ahead."""
+        first, noise = self.drawn.get((self.calls, shape), (0, None))
+        if noise is None or self.step - first >= len(noise):
+            steps = max(1, AHEAD // (self.keys.shape[1] * shape.numel()))
+            keys = self.keys[self.step : self.step + steps] + 65_537 * self.site + self.calls
+            first, noise = self.step, uniform(keys.flatten(), shape).view(*keys.shape, *shape)
+            self.drawn[self.calls, shape] = first, noise
+        return noise[self.step - first]
+
 
 def drop(x: Tensor, rate: Tensor, noise: Tensor) -> Tensor:
     """Zero where the noise says so, and scale the rest."""
-    keep = 1 - rate
-    return x * torch.where(noise < keep, (1 / keep).to(x.dtype), 0.0)
+    keep = (1 - rate).to(noise.dtype)
+    mask = torch.lt(noise, keep, out=torch.empty_like(x))
+    return x * mask.mul_(1 / keep)
 
 
 class _Drop(UnderVmap):

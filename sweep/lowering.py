@@ -3,6 +3,7 @@
 Only the rule of vmap is another: autograd sees torch's own operations.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -16,6 +17,18 @@ def lower(skeleton: nn.Module) -> None:
     for module in skeleton.modules():
         if type(module) is nn.Linear:
             module.__class__ = Linear
+
+
+def lay_out(model: nn.Module, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Store the stacked weights (K, out, in) of linear layers input by input, values unchanged.
+
+    The gradient of a batched product comes that way; AdamW then need not turn it around.
+    """
+    linear = {f"{path}.weight" for path, m in model.named_modules() if isinstance(m, nn.Linear)}
+    return {
+        name: param.mT.contiguous().mT if name in linear else param.contiguous()
+        for name, param in params.items()
+    }
 
 
 class Linear(nn.Linear):

@@ -33,10 +33,15 @@ class StackedAdamW:
         done: int = 0,  # of the epochs
     ) -> None:
         self.trials, self.schedule, self.epochs = trials, schedule, epochs
+        # fused AdamW reads memory in order and takes a transposed tensor for another
+        self.turned = {name for name, param in params.items() if not param.is_contiguous()}
+        self.params = {name: self._in_order(name, param) for name, param in params.items()}
+        self.gradients: dict[str, Tensor] = {}
+        self.gathered: dict[str, Tensor] = {}  # of members in parts; kept: new memory costs time
         self.views: list[tuple[str, slice, Tensor]] = []
         groups = []
         for numbers, rows in _groups(trials, n_members=len(next(iter(params.values())))):
-            views = [(name, rows, param.detach()[rows]) for name, param in params.items()]
+            views = [(name, rows, param.detach()[rows]) for name, param in self.params.items()]
             self.views += views
             group = {"params": [view for _, _, view in views], "initial_lr": numbers.lr}
             groups.append({**group, **vars(numbers)})
@@ -45,6 +50,10 @@ class StackedAdamW:
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(
             self.adamw, lambda epoch: factor(epoch / epochs), done - 1
         )
+
+    def _in_order(self, name: str, tensor: Tensor) -> Tensor:
+        """Return a parameter or its gradient as it lies in memory, contiguous."""
+        return (tensor.mT if name in self.turned else tensor).contiguous()
 
     def kept(
         self, params: Mapping[str, Tensor], trials: Sequence[int], rows: Tensor
@@ -64,14 +73,26 @@ class StackedAdamW:
                     state[moment] = torch.cat([s[moment] for s in states[name]])[rows][own].clone()
         return kept
 
-    def step(self, gradients: Mapping[str, Tensor | None]) -> None:
-        """Take a step; gradients (K, ...) by name, None for what the loss does not reach."""
-        # contiguous: fused AdamW reads memory in order and would misread a transposed gradient
-        ordered = {name: None if g is None else g.contiguous() for name, g in gradients.items()}
+    def take(self, members: slice, gradients: Mapping[str, Tensor | None]) -> None:
+        """Take in the gradients of some members; None for what the loss does not reach."""
+        for name, gradient in gradients.items():
+            if gradient is None:
+                continue
+            ordered, param = self._in_order(name, gradient), self.params[name]
+            if len(ordered) < len(param):
+                whole = self.gathered.setdefault(name, torch.empty_like(param))
+                whole[members] = ordered
+                ordered = whole
+            self.gradients[name] = ordered
+
+    def step(self) -> None:
+        """Take a step with the gradients taken in."""
         for name, rows, view in self.views:
-            gradient = ordered[name]
+            gradient = self.gradients.get(name)
             view.grad = None if gradient is None else gradient[rows]
         self.adamw.step()
+        self.gradients.clear()
+        self.adamw.zero_grad()
 
     def end_epoch(self) -> None:
         self.scheduler.step()

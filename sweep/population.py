@@ -4,7 +4,7 @@ Axes: P trials, S seeds, K = P * S members (trial by trial), B samples of a batc
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch.func import stack_module_state
 from sweep.config import TrainConfig
 from sweep.data import Split
 from sweep.dropout import swap_dropout
+from sweep.lowering import lay_out
 from sweep.optimizer import Numbers, StackedAdamW
 from sweep.skeleton import Skeleton
 
@@ -47,7 +48,8 @@ class Population:
         self.seeds, self.config, self.device, self.dtype = tuple(seeds), config, device, dtype
         models = [self._member(setting, seed) for setting in settings for seed in seeds]
         params, self.buffers = stack_module_state(models)
-        self.params = {name: param.detach() for name, param in params.items()}
+        detached = {name: param.detach() for name, param in params.items()}
+        self.params = lay_out(models[0], detached)
         self.skeleton = Skeleton(models[0], len(seeds), config)
         for path, dropout in self.skeleton.dropouts.items():
             dropout.live = bool(self.buffers[f"{path}.rate"].any())
@@ -75,30 +77,34 @@ class Population:
         Returns each member's mean training loss (K,), dropout on, its weights moving meanwhile.
         """
         total = torch.zeros(self.n_members, dtype=self.dtype, device=self.device)
-        for rows, keys in self._batches(epoch, len(data)):
+        batches, keys = self._batches(epoch, len(data))
+        for step, rows in enumerate(batches):
             x, y = data[rows]
-            total += self.step(x, y, keys) * (rows.shape[1] / len(data))
+            total += self.step(x, y, keys, step) * (rows.shape[1] / len(data))
             on_step()
         self.optimizer.end_epoch()
         return total
 
-    def step(self, x: Tensor, y: Tensor, keys: Tensor) -> Tensor:
-        """Take one optimiser step; x (S, B, ...), y (S, B), keys (S,). Returns the losses (K,)."""
-        self.skeleton.train(keys)
+    def step(self, x: Tensor, y: Tensor, keys: Tensor, step: int = 0) -> Tensor:
+        """Take an optimiser step of an epoch whose steps have noise keys (n_steps, S).
+
+        x (S, B, ...), y (S, B). Returns the losses (K,).
+        """
+        self.skeleton.train(keys, step)
         if not self.at_once:
             self.at_once = self._probe(x, y)
-        losses, gradients = [], []
+        losses = []
         for first in range(0, self.n_members, self.at_once):
             members = slice(first, first + self.at_once)
             params = {name: p[members].requires_grad_() for name, p in self.params.items()}
             buffers = {name: buffer[members] for name, buffer in self.buffers.items()}
-            loss, _ = self.skeleton(params, buffers, x, y)
+            (loss,) = self.skeleton(params, buffers, x, y)
             # members share no weights, so the gradient of the sum is each one's own
             leaves = list(params.values())
-            gradients.append(torch.autograd.grad(loss.sum(), leaves, allow_unused=True))
+            gradients = torch.autograd.grad(loss.sum(), leaves, allow_unused=True)
+            self.optimizer.take(members, dict(zip(params, gradients, strict=True)))
             losses.append(loss.detach())
-        whole = [_cat(parts) for parts in zip(*gradients, strict=True)]
-        self.optimizer.step(dict(zip(self.params, whole, strict=True)))
+        self.optimizer.step()
         return torch.cat(losses)
 
     def _probe(self, x: Tensor, y: Tensor) -> int:
@@ -114,7 +120,8 @@ class Population:
         """Go on with these trials alone."""
         members = torch.arange(self.n_members, device=self.device).view(-1, len(self.seeds))
         rows = members[list(trials)].flatten()
-        self.params = {name: param[rows] for name, param in self.params.items()}
+        kept = {name: param[rows] for name, param in self.params.items()}
+        self.params = lay_out(self.skeleton.module, kept)
         self.buffers = {name: buffer[rows] for name, buffer in self.buffers.items()}
         self.optimizer = self.optimizer.kept(self.params, trials, rows)
 
@@ -137,18 +144,12 @@ class Population:
         """Return the steps of an epoch of n samples."""
         return math.ceil(n / self.config.batch_size)
 
-    def _batches(self, epoch: int, n: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the rows (S, B) and noise keys (S,) of each step."""
+    def _batches(self, epoch: int, n: int) -> tuple[Sequence[Tensor], Tensor]:
+        """Return the rows (S, B) of each step, and the steps' noise keys (n_steps, S)."""
         size = self.config.batch_size
         orders, keys = zip(*(order_and_keys(s, epoch, n, size) for s in self.seeds), strict=True)
         steps = torch.split(torch.stack(orders).to(self.device), size, dim=1)
-        yield from zip(steps, torch.stack(keys, dim=1).to(self.device), strict=True)
-
-
-def _cat(parts: Sequence[Tensor | None]) -> Tensor | None:
-    """Put the gradients of parts together; None where the loss does not reach a weight."""
-    present = [part for part in parts if part is not None]
-    return torch.cat(present) if len(present) > 1 else next(iter(present), None)
+        return steps, torch.stack(keys, dim=1).to(self.device)
 
 
 def order_and_keys(seed: int, epoch: int, n: int, batch_size: int) -> tuple[Tensor, Tensor]:

@@ -65,10 +65,10 @@ class Outcome:
         return None
 
     def numbers(self) -> dict[str, Any]:
-        """Return what of the summary is one number, for people who look at a trial in Optuna."""
-        summary = self.summary()
-        means = {metric: fmean(summary[metric]) for metric in (*METRICS, "noise_tax")}
-        return {**means, "val_loss_sem": mean_and_sem(summary["val_loss"])[1], "seeds": self.seeds}
+        """Return what people look for at a trial in Optuna, beside its value."""
+        finals = self.finals()
+        sem = mean_and_sem(finals["val_loss"])[1]
+        return {"val_loss_sem": sem, "gap": fmean(finals["gap"]), "seeds": self.seeds}
 
     def summary(self) -> dict[str, Any]:
         """Return the final metrics of each seed, and what else a report says of a trial."""

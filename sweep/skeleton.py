@@ -38,17 +38,20 @@ class Skeleton:
             if isinstance(module, RateDropout)
         }
 
-    def train(self, keys: Tensor) -> None:
-        """Begin a training step with its noise keys (S,)."""
+    def train(self, keys: Tensor, step: int = 0) -> None:
+        """Begin a training step of an epoch with noise keys (n_steps, S)."""
         self.module.train()
         for dropout in self.dropouts.values():
-            dropout.begin(keys)
+            dropout.begin(keys, step)
 
     def eval(self) -> None:
         self.module.eval()
 
     def __call__(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensor:
-        """Return losses and error rates (2, K); x, y are (S, B, ...), or (B, ...) for all alike."""
+        """Return losses (1, K), in evaluation with error rates (2, K).
+
+        x, y are (S, B, ...), or (B, ...) for all alike.
+        """
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
             return (self._together if self.fused else self._one_by_one)(params, buffers, x, y)
 
@@ -100,12 +103,14 @@ class Skeleton:
         return torch.stack(outcomes, 1)
 
     def _outcome(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensor:
-        """Return one member's loss and error rate (2,)."""
+        """Return one member's loss (1,), in evaluation with its error rate (2,)."""
         for dropout in self.dropouts.values():
             dropout.calls = 0
         outputs = functional_call(self.module, (dict(params), dict(buffers)), (x,)).to(x.dtype)
-        error = (outputs.argmax(-1) != y).to(x.dtype).mean()
-        return torch.stack([LOSSES[self.config.loss](outputs, y), error])
+        loss = LOSSES[self.config.loss](outputs, y)
+        if self.module.training:
+            return loss.unsqueeze(0)
+        return torch.stack([loss, (outputs.argmax(-1) != y).to(x.dtype).mean()])
 
 
 class _Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -7,7 +7,7 @@ was told is in its storage: the same command goes on from there.
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -165,7 +165,8 @@ class Search:
 
     def _generation(self, generation: int, numbers: range) -> None:
         """Train one generation, or what is missing of it, and tell the study."""
-        trials = {number: self._trial(number) for number in numbers}
+        known = dict(enumerate(self._trials()))
+        trials = {number: self._trial(number, known.get(number)) for number in numbers}
         waiting = {n: trial for n, trial in trials.items() if isinstance(trial, Trial)}
         points = {n: trial.params for n, trial in waiting.items()}
         key = f"baselines:{generation}"
@@ -176,7 +177,8 @@ class Search:
         seeds = seeds_of(generation, config.study.seeds)
         outcomes = self.training.outcomes(generation, seeds, {**points, **baselines})
         for number, trial in waiting.items():
-            self._tell(trial, outcomes[number])
+            before = known[number].intermediate_values if number in known else {}
+            self._tell(trial, outcomes[number], before)
         if baselines:
             done = [
                 o for o in map(outcomes.__getitem__, baselines) if not o.error and not o.diverged
@@ -185,10 +187,8 @@ class Search:
         if waiting and self._found_something():
             self.dashboard.show(findings.collect(self.study), generation + 1)
 
-    def _trial(self, number: int) -> Trial | FrozenTrial:
+    def _trial(self, number: int, frozen: FrozenTrial | None) -> Trial | FrozenTrial:
         """Return trial `number`: as it ended, or to be trained, asked for now or earlier."""
-        known = self._trials()
-        frozen = known[number] if number < len(known) else None
         if frozen is not None and frozen.state.is_finished():
             return frozen
         self.study.sampler = sampler(self.plan, number)
@@ -221,8 +221,11 @@ class Search:
         zoom = self.plan.sampler == "zoom"  # whose first level is the lowest rate
         return zoom and all(axis.low == 0 for axis in axes)
 
-    def _tell(self, trial: Trial, outcome: Outcome) -> None:
-        """Tell the study one trial: its value is the mean over seeds after the last epoch."""
+    def _tell(self, trial: Trial, outcome: Outcome, before: Mapping[int, float]) -> None:
+        """Tell the study one trial: its value is the mean over seeds after the last epoch.
+
+        before are the epochs that a command told of which was stopped in the middle of it.
+        """
         metric = self.plan.config.study.metric
         if outcome.error:
             trial.set_user_attr("reason", outcome.error.strip().splitlines()[-1])
@@ -233,9 +236,8 @@ class Search:
             self.study.tell(trial, state=TrialState.FAIL)
             return
         means = [sum(values) / len(values) for values in outcome.curves[metric]]
-        reported = self._trials()[trial.number].intermediate_values  # before a stop
         for epoch, mean in enumerate(means, 1):
-            if epoch not in reported:
+            if epoch not in before:
                 trial.report(mean, epoch)
         if len(means) < self.plan.config.train.epochs:
             trial.set_user_attr("reason", f"halved away at epoch {len(means)}")

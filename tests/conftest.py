@@ -69,7 +69,7 @@ def sites(members, keys, train):
     x = torch.rand(64, 1, 28, 28, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     x = x.to(DEVICE)
     skeleton = members.skeleton
-    skeleton.train(keys.to(DEVICE))
+    skeleton.train(keys[None].to(DEVICE))
     skeleton.module.train(train)
     seen = {}
     for path, dropout in skeleton.dropouts.items():

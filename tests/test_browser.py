@@ -221,7 +221,7 @@ def test_optuna_dashboard_lists_and_draws_the_study(study, page):
         page.locator(".js-plotly-plot .point").first.wait_for(state="attached")
         shot(page, "optuna_history")
         page.goto(f"{address}/dashboard/studies/{listed['study_id']}/trials")
-        for attribute in ("val_loss_sem", "gap", "seeds", "noise_tax"):
+        for attribute in ("val_loss_sem", "gap", "seeds"):
             page.get_by_text(attribute).first.wait_for(state="attached")
         shot(page, "optuna_trials")
     finally:

@@ -51,7 +51,7 @@ def test_evaluation_is_identity():
 def mask(rate, seed, site=0, step=0, epoch=0, n=32_768):
     """Return what the dropout of one site lets through, (n,) of bool."""
     drop = RateDropout(rate, site)
-    drop.begin(keys_of_step(step, [seed], epoch))
+    drop.begin(keys_of_step(step, [seed], epoch)[None])
     return drop(torch.ones(n)) != 0
 
 

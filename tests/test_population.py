@@ -246,5 +246,5 @@ def test_parts_and_members_one_by_one_give_the_numbers_of_the_whole(digits):
 def test_large_tensors_are_trained_in_parts():
     x, y = torch.zeros(1, 4096, 1, 28, 28), torch.zeros(1, 4096, dtype=torch.int64)
     members = population([setting(r) for r in RATES], [0], torch.float32)  # 12.8 MB of pixels each
-    members.step(x, y, torch.zeros(1, dtype=torch.int32))
+    members.step(x, y, torch.zeros(1, 1, dtype=torch.int32))
     assert members.at_once == 2

@@ -92,7 +92,8 @@ def test_tensorboard_shows_each_trial_epoch_by_epoch(sweep):
         for point in points:
             assert math.isclose(point.value, trial.intermediate_values[point.step], rel_tol=1e-6)
         error = events.Scalars("error/val")[-1].value
-        assert math.isclose(error, trial.user_attrs["val_error"], rel_tol=1e-6)
+        expected = sum(trial.user_attrs["trained"]["val_error"]) / 2
+        assert math.isclose(error, expected, rel_tol=1e-6)
 
 
 def test_baseline_is_kept_apart_from_the_search(sweep):
