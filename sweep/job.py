@@ -20,71 +20,81 @@ from omegaconf import DictConfig
 
 from sweep import result
 from sweep.config import BadInput, Config, is_rate, typed
+from sweep.culprit import in_halves
 from sweep.curves import Curves, Run
 from sweep.data import Data, load, load_test
 from sweep.halving import rungs, stay
 from sweep.model import builder
 from sweep.population import Population, Setting
 from sweep.progress import progress
-from sweep.result import CONFIRMATION, Table, Work
+from sweep.result import CONFIRMATION, Left, Table, Work
 
 log = logging.getLogger(__name__)
 
 
+lost = False  # whether a trial took the device from this process
+
+
 def run(cfg: DictConfig) -> None:
-    """Train what `cfg.population` says in Hydra's output folder; a fault ends up in the result."""
+    """Train what `cfg.population` says in Hydra's output folder; faults end up in the result."""
+    global lost
+    if lost:
+        return  # the same command goes on in a process that has one
     folder = Path(HydraConfig.get().runtime.output_dir)
     config = typed(cfg)
     work = result.from_json(config.population)
     begin = time.monotonic()
     try:
-        trained = train(config, work, folder.parent.parent)
-    except Exception:
-        log.exception("the population failed")
-        result.write(folder, work, {"error": traceback.format_exc()})
-    else:
-        seconds = time.monotonic() - begin
-        result.write(folder, work, {**trained, "seconds": seconds})
+        lefts = in_halves(lambda part: train(config, part, folder.parent.parent), work)
+    except torch.AcceleratorError:
+        log.exception("the device is lost")
+        lost = True
+        alone = len(work.trials) == 1
+        lefts = [Left(error=traceback.format_exc(), lost=True)] if alone else []
+    result.write(folder, work, lefts, time.monotonic() - begin)
 
 
-def train(config: Config, work: Work, folder: Path) -> dict[str, Any]:
-    """Train one population, its event files in folder.
-
-    Returns what the result holds: `curves` {metric: (epochs, S)} of each trial, `tested` {metric:
-    (P, S)} of the test samples where they are asked for, `lowering` how the members were run.
-    """
+def train(config: Config, work: Work, folder: Path) -> list[Left]:
+    """Train one population, its event files in folder; return what each trial leaves."""
     device = pick_device(config.train.device)
     data = load(config.data).to(device)
     settings = [setting(config, trial["params"], data) for trial in work.trials]
     population = Population(settings, work.seeds, config.train, device)
-    log.info("%d trials x %d seeds on %s", len(settings), len(work.seeds), device)
-    rates = [float(trial["params"]["dropout"]) for trial in work.trials]
     runs = [Run(trial["params"], trial["number"], work.generation) for trial in work.trials]
+    with Curves(folder, runs) as curves:
+        history = train_epochs(config, work, population, data, curves)
+    tested = test(population, config, data) if work.test else [{} for _ in history]
+    lowering = {"device": str(device), "members": len(settings) * len(work.seeds)}
+    lowering |= {"at_once": population.at_once, "fused": population.skeleton.fused}
+    log.info("trained %s", lowering)
+    return [Left(*both, lowering=lowering) for both in zip(history, tested, strict=True)]
+
+
+def train_epochs(
+    config: Config, work: Work, population: Population, data: Data, curves: Curves
+) -> list[dict[str, Table]]:
+    """Train through all epochs, telling the curves and the bar; return each trial's metrics."""
+    rates = [float(trial["params"]["dropout"]) for trial in work.trials]
     halves = rungs(config.train.epochs) if halved(config, work) else set()
     left = list(range(len(work.trials)))  # those still in training
     history: list[dict[str, Table]] = [{} for _ in left]
-    with Curves(folder, runs) as curves:
-        for epoch in range(1, config.train.epochs + 1):
-            metrics = train_epoch(population, data, epoch)
-            curves.log(epoch, metrics)
-            for metric, table in metrics.items():
-                for trial, row in zip(left, table, strict=True):
-                    history[trial].setdefault(metric, []).append(row)
-            means = [fmean(row) for row in metrics[config.study.metric]]
-            text = f"{work.title}, epoch {epoch}/{config.train.epochs}"
-            progress.show(text, *min(zip(means, (rates[trial] for trial in left), strict=True)))
-            if epoch in halves:
-                places = stay([work.trials[trial]["params"] for trial in left], means)
-                gone = (len(left) - len(places)) * len(work.seeds)
-                progress.extend(-gone * (config.train.epochs - epoch))
-                left = [left[place] for place in places]
-                population.keep(places)
-                curves.keep(places)
-    return {
-        "curves": history,
-        "tested": test(population, config, data) if work.test else {},
-        "lowering": {"fused": population.skeleton.fused, "at_once": population.at_once},
-    }
+    for epoch in range(1, config.train.epochs + 1):
+        metrics = train_epoch(population, data, epoch)
+        curves.log(epoch, metrics)
+        for metric, table in metrics.items():
+            for trial, row in zip(left, table, strict=True):
+                history[trial].setdefault(metric, []).append(row)
+        means = [fmean(row) for row in metrics[config.study.metric]]
+        text = f"{work.title}, epoch {epoch}/{config.train.epochs}"
+        progress.show(text, zip(means, (rates[trial] for trial in left), strict=True))
+        if epoch in halves:
+            places = stay([work.trials[trial]["params"] for trial in left], means)
+            gone = (len(left) - len(places)) * len(work.seeds)
+            progress.extend(-gone * (config.train.epochs - epoch))
+            left = [left[place] for place in places]
+            population.keep(places)
+            curves.keep(places)
+    return history
 
 
 def halved(config: Config, work: Work) -> bool:
@@ -98,10 +108,11 @@ def train_epoch(population: Population, data: Data, epoch: int) -> dict[str, Tab
     return {**measure(population, data), "train_loss_dropout_on": population.table(on_loss)}
 
 
-def test(population: Population, config: Config, data: Data) -> dict[str, Table]:
-    """Evaluate every member on the test samples."""
-    loss, error = population.evaluate(load_test(config.data, data))
-    return {"test_loss": population.table(loss), "test_error": population.table(error)}
+def test(population: Population, config: Config, data: Data) -> list[dict[str, list[float]]]:
+    """Evaluate every trial on the test samples."""
+    loss, error = map(population.table, population.evaluate(load_test(config.data, data)))
+    pairs = zip(loss, error, strict=True)
+    return [{"test_loss": losses, "test_error": errors} for losses, errors in pairs]
 
 
 def measure(population: Population, data: Data) -> dict[str, Table]:

@@ -1,6 +1,8 @@
 """The bar of a running command: its part done, the epoch, the best so far, the time left."""
 
+import math
 import sys
+from collections.abc import Iterable
 from typing import Never
 
 from tqdm import tqdm
@@ -25,6 +27,10 @@ class Progress:
             dynamic_ncols=True,
         )
 
+    @property
+    def done(self) -> float:
+        return 0.0 if self.bar is None else self.bar.n
+
     def extend(self, member_epochs: float) -> None:
         """Make the way longer."""
         if self.bar is not None:
@@ -35,12 +41,14 @@ class Progress:
         if self.bar is not None:
             self.bar.update(min(member_epochs, self.total - self.bar.n))
 
-    def show(self, text: str, value: float, rate: float) -> None:
-        """Say where training is, and the best of the rates in training and of those finished."""
+    def show(self, text: str, training: Iterable[tuple[float, float]]) -> None:
+        """Say where training is, and the best value and rate of those in training and finished."""
         if self.bar is not None:
-            best, rate = min((value, rate), self.best or (value, rate))
             self.bar.set_description_str(text, refresh=False)
-            self.bar.set_postfix_str(f"best so far {best:.4f} at rate {rate:g}", refresh=False)
+            known = [pair for pair in training if math.isfinite(pair[0])]
+            if self.best or known:
+                best, rate = min([*known, *([self.best] if self.best else [])])
+                self.bar.set_postfix_str(f"best so far {best:.4f} at rate {rate:g}", refresh=False)
 
     def finish(self, value: float, rate: float) -> None:
         """Remember a finished trial."""

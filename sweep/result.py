@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -36,20 +36,28 @@ class Work:
         return f"generation {self.generation + 1}"
 
 
+@dataclass(frozen=True)
+class Left:
+    """What training leaves of one trial."""
+
+    curves: dict[str, Table] = field(default_factory=dict)  # metric -> (epochs, S)
+    test: dict[str, list[float]] = field(default_factory=dict)  # test_loss, test_error: (S,)
+    error: str | None = None  # the traceback where it failed
+    lost: bool = False  # whether it took the device from its process: it is not tried again
+    lowering: dict[str, Any] = field(default_factory=dict)  # how the members were run
+
+
 def seeds_of(generation: int, n: int) -> list[int]:
     return [SEEDS_APART * generation + i for i in range(n)]
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came of one trial."""
+class Outcome(Left):
+    """What came of one trial, and of which."""
 
-    params: dict[str, Any]
-    seeds: list[int]
-    curves: dict[str, Table]  # metric -> (epochs, S)
-    member_epochs_per_second: float = 0.0
-    test: dict[str, list[float]] = field(default_factory=dict)  # test_loss, test_error: (S,)
-    error: str | None = None  # the traceback of a job that failed
+    params: dict[str, Any] = field(kw_only=True)
+    seeds: list[int] = field(kw_only=True)
+    member_epochs_per_second: float = field(kw_only=True)
 
     def finals(self) -> dict[str, list[float]]:
         """Return each metric after the last epoch, for each seed."""
@@ -93,14 +101,15 @@ def from_json(text: str) -> Work:
     return Work(**json.loads(text))
 
 
-def write(folder: Path, work: Work, result: Mapping[str, Any]) -> None:
-    """Save a job's result atomically.
+def write(folder: Path, work: Work, lefts: Sequence[Left], seconds: float) -> None:
+    """Save what a job's trials left, atomically; nothing of them where they are suspect.
 
-    It holds what `job.train` returns and `seconds`, or `error`.
+    Trials are suspect where they lost the device together, and one of them must be the culprit.
     """
+    result = {**asdict(work), "outcomes": [asdict(left) for left in lefts], "seconds": seconds}
     temporary = folder / "result.json.tmp"
     with temporary.open("w") as file:
-        json.dump({**asdict(work), **result}, file)
+        json.dump(result, file)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, folder / "result.json")
@@ -109,13 +118,27 @@ def write(folder: Path, work: Work, result: Mapping[str, Any]) -> None:
 def read(jobs: Path, study: str) -> dict[Key, Outcome]:
     """Read what the jobs of a study left; of two results of one trial the later job's counts."""
     outcomes: dict[Key, Outcome] = {}
+    for result in _results(jobs, study):
+        outcomes |= _outcomes(result)
+    return outcomes
+
+
+def suspects(jobs: Path, study: str) -> list[list[Key]]:
+    """Return the trials that lost the device together, job by job."""
+    return [
+        [(result["generation"], trial["number"]) for trial in result["trials"]]
+        for result in _results(jobs, study)
+        if not result["outcomes"]
+    ]
+
+
+def _results(jobs: Path, study: str) -> Iterator[dict[str, Any]]:
     for number in job_numbers(jobs):
         path = jobs / str(number) / "result.json"
         if path.exists():
             result = json.loads(path.read_text())
             if result["study"] == study:
-                outcomes |= _outcomes(result)
-    return outcomes
+                yield result
 
 
 def job_numbers(jobs: Path) -> list[int]:
@@ -123,13 +146,12 @@ def job_numbers(jobs: Path) -> list[int]:
 
 
 def _outcomes(result: Mapping[str, Any]) -> dict[Key, Outcome]:
-    error, curves = result.get("error"), result.get("curves", [{} for _ in result["trials"]])
-    trained = sum(len(of_trial.get("val_loss", ())) for of_trial in curves)  # epochs
-    speed = trained * len(result["seeds"]) / result.get("seconds", 1.0)
-    outcomes = {}
-    for p, trial in enumerate(result["trials"]):
-        test = {metric: table[p] for metric, table in result.get("tested", {}).items()}
-        outcomes[result["generation"], trial["number"]] = Outcome(
-            trial["params"], result["seeds"], curves[p], speed, test, error
+    lefts, seeds = [Left(**left) for left in result["outcomes"]], result["seeds"]
+    epochs = sum(len(left.curves.get("val_loss", ())) for left in lefts)
+    speed = epochs * len(seeds) / result["seconds"]
+    return {
+        (result["generation"], trial["number"]): Outcome(
+            **vars(left), params=trial["params"], seeds=seeds, member_epochs_per_second=speed
         )
-    return outcomes
+        for trial, left in zip(result["trials"], lefts, strict=False)
+    }

@@ -1,14 +1,15 @@
 """Having points trained: jobs are launched for what no finished job has left a result of."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
 from sweep import result
+from sweep.culprit import halves
 from sweep.job import cut
 from sweep.plan import Plan
 from sweep.result import Outcome, Work
@@ -43,10 +44,14 @@ class Training:
         finished = self._found(generation, seeds, points, failed=False)
         missing = [{"number": n, "params": p} for n, p in points.items() if n not in finished]
         groups = cut(missing, len(seeds), self._fuse())
-        self._launch([Work(self.digest, generation, seeds, group, test) for group in groups])
+        works = [Work(self.digest, generation, seeds, group, test) for group in groups]
+        suspects = result.suspects(self.folder, self.digest)
+        self._launch([part for work in works for part in _apart(work, suspects)])
         finished = self._found(generation, seeds, points, failed=True)
         if len(finished) < len(points):
-            raise SweepFailed(f"a job left no result: see {self.folder}/*/job.log")
+            raise SweepFailed(
+                f"a job left no result: see {self.folder}/*/job.log; the same command goes on"
+            )
         broken = [outcome.error for outcome in finished.values() if outcome.error]
         if broken and len(broken) == len(finished):
             raise SweepFailed(broken[0])
@@ -68,7 +73,7 @@ class Training:
             for n, outcome in mine.items()
             if outcome is not None
             and (outcome.params, outcome.seeds) == (points[n], seeds)
-            and (failed or outcome.error is None)
+            and (failed or outcome.error is None or outcome.lost)
         }
 
     def _launch(self, works: Sequence[Work]) -> None:
@@ -79,3 +84,16 @@ class Training:
         jobs = [[*overrides, f"population='{result.to_json(work)}'"] for work in works]
         first = 1 + max(result.job_numbers(self.folder), default=-1)
         self.launch(config, jobs, first)
+
+
+def _apart(work: Work, suspects: Sequence[Sequence[result.Key]]) -> Iterator[Work]:
+    """Yield a job's work; trials of which one lost the device, in halves and by themselves."""
+    for keys in sorted(suspects, key=len):
+        known = [trial for trial in work.trials if (work.generation, trial["number"]) in keys]
+        if known:
+            others = [trial for trial in work.trials if trial not in known]
+            yield from (half for half in halves(replace(work, trials=known)) if half.trials)
+            yield from _apart(replace(work, trials=others), suspects)
+            return
+    if work.trials:
+        yield work
