@@ -19,7 +19,10 @@ from sweep.space import Axis
 
 Answer = dict[str, Any]
 Row = dict[str, Any]  # of a trial or a baseline
-KEPT = ("seeds", "lowest_epoch", "rise", "slope", "noise_tax", "curves", "member_epochs_per_second")
+KEPT = (
+    *("seeds", "lowest_epoch", "rise", "slope", "noise_tax", "curves"),
+    *("lowering", "member_epochs_per_second"),
+)
 
 
 def collect(study: optuna.Study) -> Answer:
@@ -208,8 +211,10 @@ def _of_seeds(values: Sequence[float]) -> dict[str, Any]:
     return {"mean": mean, "sem": sem, "of_seeds": list(values)}
 
 
-def _throughput(done: Sequence[Row]) -> dict[str, float]:
-    """Return the speed over all trials: members trained together were each told the same."""
+def _throughput(done: Sequence[Row]) -> dict[str, Any]:
+    """Return the speed over all trials, told each alike that trained together; and the ways."""
     members = sum(len(row["seeds"]) for row in done)
     time = math.fsum(len(row["seeds"]) / row["member_epochs_per_second"] for row in done)
-    return {"members": members, "member_epochs_per_second": members / time}
+    ways = {json.dumps(row["lowering"], sort_keys=True): row["lowering"] for row in done}
+    speed = members / time
+    return {"members": members, "member_epochs_per_second": speed, "ways": list(ways.values())}

@@ -91,9 +91,22 @@ def markdown(answer: Answer) -> str:
             "![loss over the rate, over the epochs, and what it is made of](curve.png)",
             f"## The search: {search}",
             table(answer),
-            NOTES + "\n",
+            NOTES,
+            trained_how(answer) + "\n",
         ]
     )
+
+
+def trained_how(answer: Answer) -> str:
+    """Say how many networks were trained as one program, where, and how fast."""
+    ways = [
+        f"{way['members']} as one program on {way['device']}, {way['at_once']} in a pass"
+        if way["fused"]
+        else f"{way['members']} in lockstep on {way['device']}, one by one"
+        for way in answer["throughput"]["ways"]
+    ]
+    speed = answer["throughput"]["member_epochs_per_second"]
+    return f"Networks trained: {'; '.join(ways)}; {speed:.1f} of their epochs a second."
 
 
 def comparison(answers: Sequence[Answer]) -> str:

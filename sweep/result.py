@@ -90,6 +90,7 @@ class Outcome(Left):
             "params": self.params,
             "seeds": self.seeds,
             "member_epochs_per_second": self.member_epochs_per_second,
+            "lowering": self.lowering,
         }
 
 

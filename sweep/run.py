@@ -1,11 +1,7 @@
 """python -m sweep.run: the command. A mistake is one line and exit code 2; see --help."""
 
-import os
-import signal
 import sys
-import traceback
 from pathlib import Path
-from types import FrameType
 
 HELP = Path(__file__).parent / "help.txt"
 SHOW = {"--cfg", "-c", "--info", "-i", "--version", "--hydra-help", "--shell-completion", "-sc"}
@@ -21,10 +17,6 @@ OF_OPTUNA_SWEEPER = {  # its keys -> ours
 }
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, handled like Ctrl-C but for the exit code."""
-
-
 def main() -> int:
     """Run the command line; return its exit code."""
     # given before or after other arguments; it is put in again below, first
@@ -32,43 +24,18 @@ def main() -> int:
     if {"--help", "-h"} & set(arguments):
         print(HELP.read_text(), end="")
         return 0
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
+    from sweep.exits import exit_code
 
-    from sweep.config import BadInput, Unreachable
+    return exit_code(lambda: _run(arguments))
 
-    signal.signal(signal.SIGTERM, _terminate)
-    full = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of printing and exiting
-    try:
-        _check(arguments)
-        if not any(argument.split("=")[0] in SHOW for argument in arguments):
-            # Hydra forgets hydra.mode on any mistake and then blames a list for it
-            sys.argv.insert(1, "--multirun")
-        _app()
-    except (BadInput, HydraException, OmegaConfBaseException, Unreachable) as error:
-        if full:
-            raise
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 3 if isinstance(error, Unreachable) else 2
-    except ValueError as error:  # with which Hydra answers some mistakes
-        if full or not _raised_by_hydra(error):
-            raise
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as interrupt:
-        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
-        return 143 if isinstance(interrupt, Terminated) else 130
+
+def _run(arguments: list[str]) -> int:
+    _check(arguments)
+    if not any(argument.split("=")[0] in SHOW for argument in arguments):
+        # Hydra forgets hydra.mode on any mistake and then blames a list for it
+        sys.argv.insert(1, "--multirun")
+    _app()
     return 0
-
-
-def _raised_by_hydra(error: BaseException) -> bool:
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return str(frame.f_globals.get("__name__")).startswith(("hydra.", "omegaconf."))
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise Terminated
 
 
 def _app() -> None:
@@ -109,22 +76,6 @@ def _check(arguments: list[str]) -> None:
         except HydraException as error:
             reason = str(error).strip().splitlines()[0]
             raise BadInput(f"{argument}: not Hydra's syntax ({reason})") from None
-
-
-def one_line(error: BaseException) -> str:
-    """Return an error as one line: its text and its cause's, without what helps nobody."""
-    texts = [str(error), str(error.__cause__ or "")]
-    lines = [line.strip() for text in texts for line in text.splitlines()]
-    noise = (
-        "See https",
-        "full_key:",
-        "object_type=",
-        "reference_type=",
-        "To append",
-        "Config search path",
-        "provider=",
-    )
-    return " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(noise)))
 
 
 if __name__ == "__main__":

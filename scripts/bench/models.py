@@ -2,22 +2,19 @@
 
     python -m scripts.bench.models [model ...] [--device cuda]
 
-The loop is a good one: digits as tensors on the device, torch's fused AdamW, no DataLoader.
+The loop is a good one (sweep.check.serial): digits as tensors, torch's fused AdamW, no DataLoader.
 """
 
 import argparse
 import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import OmegaConf
-from torch import nn
-from torch.nn import functional as F
 
-from sweep.config import TrainConfig
+from sweep.check import seconds, serial
+from sweep.config import Config, TrainConfig
 from sweep.data import Split, load
 from sweep.model import builder
 from sweep.population import Population, Setting
@@ -49,33 +46,14 @@ def row(name: str, digits: Split, device: torch.device, rounds: int) -> str:
     rates = [0.8 * i / (TRIALS - 1) for i in range(TRIALS)]
     builds = [builder(MODELS[name], rate, (1, 28, 28), 10) for rate in rates]
     settings = [Setting(build, 1e-3, 0.01) for build in builds]
-    members = Population(settings, range(SEEDS), TrainConfig(batch_size=BATCH), device)
+    config = Config(train=TrainConfig(batch_size=BATCH))
+    members = Population(settings, range(SEEDS), config.train, device)
     models = [build().to(device) for build in builds for _ in range(SEEDS)]
-    works = (lambda: loop(models, digits)), (lambda: members.train_epoch(digits, 0))
+    works = (lambda: serial(models, digits, config)), (lambda: members.train_epoch(digits, 0))
     times = [[seconds(work, device) for work in works] for _ in range(rounds + 1)][1:]
     a, b = (1000 / 20 * statistics.median(column) for column in zip(*times, strict=True))
     n = sum(p.numel() for p in models[0].parameters())
     return f"| {name} | {n:,} | {a:.1f} | {b:.1f} | {a / b:.2f} | {members.at_once} |"
-
-
-def loop(models: list[nn.Module], digits: Split) -> None:
-    """Train one model after another for an epoch."""
-    for model in models:
-        model.train()
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01, fused=True)
-        for rows in torch.randperm(len(digits), device=digits.inputs.device).split(BATCH):  # type: ignore[no-untyped-call]
-            x, y = digits[rows]
-            optimizer.zero_grad()
-            F.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-
-
-def seconds(work: Callable[[], object], device: torch.device) -> float:
-    begin = time.monotonic()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.monotonic() - begin
 
 
 if __name__ == "__main__":

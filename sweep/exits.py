@@ -1,0 +1,64 @@
+"""How a command ends: a mistake, or data out of reach, is one line and an exit code of its own."""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from types import FrameType
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, handled like Ctrl-C but for the exit code."""
+
+
+def exit_code(work: Callable[[], int]) -> int:
+    """Do a command's work; return its exit code, or 2, 3, 130 or 143 where it was cut short."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from sweep.config import BadInput, Unreachable
+
+    signal.signal(signal.SIGTERM, _terminate)
+    full = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of printing and exiting
+    try:
+        return work()
+    except (BadInput, HydraException, OmegaConfBaseException, Unreachable) as error:
+        if full:
+            raise
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 3 if isinstance(error, Unreachable) else 2
+    except ValueError as error:  # with which Hydra answers some mistakes
+        if full or not _raised_by_hydra(error):
+            raise
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as interrupt:
+        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        return 143 if isinstance(interrupt, Terminated) else 130
+
+
+def _raised_by_hydra(error: BaseException) -> bool:
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).startswith(("hydra.", "omegaconf."))
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error as one line: its text and its cause's, without what helps nobody."""
+    texts = [str(error), str(error.__cause__ or "")]
+    lines = [line.strip() for text in texts for line in text.splitlines()]
+    noise = (
+        "See https",
+        "full_key:",
+        "object_type=",
+        "reference_type=",
+        "To append",
+        "Config search path",
+        "provider=",
+    )
+    return " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(noise)))
