@@ -89,7 +89,7 @@ def alone(
     model.to(device, torch.float64).train()
     optimizer = torch.optim.AdamW(model.parameters(), one.lr, weight_decay=one.weight_decay)
     order, keys = order_and_keys(seed, 0, len(samples), config.batch_size)
-    for step, rows in enumerate(order.to(device).split(config.batch_size)):
+    for step, rows in enumerate(torch.split(order.to(device), config.batch_size)):
         for dropout in dropouts:
             dropout.begin(keys[:, None].to(device), step)
             dropout.calls = 0
@@ -123,8 +123,7 @@ def serial(models: list[nn.Module], samples: Split, config: Config) -> None:
     for model in models:
         model.train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
-        order = torch.randperm(len(samples), device=device)
-        for rows in order.split(size):  # type: ignore[no-untyped-call]
+        for rows in torch.split(torch.randperm(len(samples), device=device), size):
             x, y = samples[rows]
             optimizer.zero_grad()
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
