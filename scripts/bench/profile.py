@@ -1,0 +1,94 @@
+"""Where the time of a search goes: each part's own seconds, without those of the parts within it.
+
+    python -m scripts.bench.profile small [train.precision=bf16]
+
+From the first ask to the last tell. "job" is what no other clock covers of a job, such as building
+and stacking the members.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from scripts.bench import ours
+from scripts.bench.workload import chosen
+from sweep import job
+from sweep.curves import Curves
+from sweep.dashboard import Dashboard
+from sweep.data import Split
+from sweep.dropout import RateDropout
+from sweep.optimizer import StackedAdamW
+from sweep.population import Population
+from sweep.skeleton import Skeleton
+from sweep.study import Search
+from sweep.training import Training
+
+WORK = {"forward", "backward", "optimiser", "evaluation"}
+CLOCKS: tuple[tuple[Any, str, str], ...] = (
+    (Search, "run", "rest"),
+    (Search, "_trial", "Optuna"),
+    (Search, "_tell", "Optuna"),
+    (Training, "_launch", "Hydra"),
+    (job, "train", "job"),
+    (Dashboard, "show", "answer"),
+    (Population, "evaluate", "evaluation"),
+    (Population, "_batches", "order of samples"),
+    (Skeleton, "__call__", "forward"),
+    (torch.autograd, "grad", "backward"),
+    (StackedAdamW, "take", "optimiser"),
+    (StackedAdamW, "step", "optimiser"),
+    (RateDropout, "_noise", "noise"),
+    (Split, "__getitem__", "samples"),
+    (Curves, "log", "TensorBoard"),
+)
+
+
+class Profile:
+    """Seconds of each part; a part that calls another one does not count its time."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.running: list[str] = []
+        self.since = 0.0
+
+    def switch(self) -> None:
+        now = time.perf_counter()
+        if self.running:
+            part = self.running[-1]
+            self.seconds[part] = self.seconds.get(part, 0.0) + now - self.since
+        self.since = now
+
+    def clocked(self, function: Callable[..., Any], part: str) -> Callable[..., Any]:
+        def clock(*args: Any, **kwargs: Any) -> Any:
+            self.switch()
+            # a forward pass without gradients is an evaluation's
+            own = part == "forward" and "evaluation" in self.running
+            self.running.append("evaluation" if own else part)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.switch()
+                self.running.pop()
+
+        return clock
+
+
+def main() -> None:
+    work, profile = chosen(), Profile()
+    for owner, name, part in CLOCKS:
+        setattr(owner, name, profile.clocked(getattr(owner, name), part))
+    ours.main()
+    del profile.seconds["answer"]  # after the last tell
+    whole = sum(profile.seconds.values())
+    print(f"\n{work}\n\n| part | seconds | of the whole |\n| --- | ---: | ---: |")
+    for part, seconds in sorted(profile.seconds.items(), key=lambda item: -item[1]):
+        print(f"| {part} | {seconds:.3f} | {seconds / whole:.1%} |")
+    beside = sum(s for part, s in profile.seconds.items() if part not in WORK)
+    print(f"| beside forward, backward, optimiser and evaluation | {beside:.3f} | ", end="")
+    print(f"{beside / whole:.1%} |")
+
+
+if __name__ == "__main__":
+    main()
