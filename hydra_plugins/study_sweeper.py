@@ -30,11 +30,15 @@ class StudySweeper(Sweeper):
 
         return run(studies, self.launch)
 
-    def launch(self, config: DictConfig, jobs: Sequence[Sequence[str]], first: int) -> None:
-        """Run jobs, each a list of overrides, with the launcher of a study; results are files."""
+    def launch(self, config: DictConfig, jobs: Sequence[Sequence[str]], first: int) -> list[str]:
+        """Run jobs, each a list of overrides, with the launcher of a study; results are files.
+
+        Returned is why there are none, of each job that says so.
+        """
         from hydra.core.plugins import Plugins
 
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.context, task_function=self.task_function, config=config
         )
-        launcher.launch(jobs, initial_job_idx=first)
+        returns = launcher.launch(jobs, initial_job_idx=first)
+        return [job.return_value for job in returns if job.return_value]

@@ -59,7 +59,7 @@ def look(training: Training, chosen: Params, baseline: Params | None) -> dict[st
     seeds: list[int] = []
     verdict: Gain | None = None
     metric = training.plan.config.study.metric
-    progress.start(0)
+    progress.start(0, "confirmation")
     for number, n in enumerate(LOOKS):
         fresh = seeds_of(CONFIRMATION + number, n - len(seeds))
         outcomes = _trained(training, CONFIRMATION + number, fresh, points, test=True)
@@ -89,7 +89,7 @@ def elsewhere(training: Training, chosen: Params, baseline: Params) -> list[dict
     for i, factor in enumerate(FACTORS):
         for number, point in ((i, chosen), (-1 - i, baseline)):
             points[number] = point | {"train.lr": factor * point.get("train.lr", config.train.lr)}
-    progress.start(0)
+    progress.start(0, "confirmation")
     outcomes = _trained(training, generation, seeds_of(generation, LOOKS[0]), points)
     found = []
     for i, factor in enumerate(FACTORS):

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 
+from sweep.config import Unreachable
 from sweep.progress import progress
 from sweep.result import Left, Work
 
@@ -16,13 +17,13 @@ log = logging.getLogger(__name__)
 def in_halves(train: Callable[[Work], list[Left]], work: Work) -> list[Left]:
     """Return what each trial leaves; where they fail together, or need too much memory, in halves.
 
-    Raises OSError, which is no trial's fault, and torch.AcceleratorError, after which this process
-    has no device any more.
+    Raises OSError and Unreachable, which are no trial's fault, and torch.AcceleratorError, after
+    which this process has no device any more.
     """
     done = progress.done
     try:
         return train(work)
-    except (OSError, torch.AcceleratorError):
+    except (OSError, Unreachable, torch.AcceleratorError):
         raise
     except Exception as error:
         if len(work.trials) == 1:

@@ -15,8 +15,8 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import metadata, summary_v2
 from tensorboard.plugins.hparams.api_pb2 import STATUS_FAILURE, STATUS_SUCCESS
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
-from torch.utils.tensorboard import FileWriter
 
+from sweep.events import EventFile
 from sweep.result import CONFIRMATION
 
 TAGS = {  # as they are called in the results -> as TensorBoard groups them
@@ -70,11 +70,11 @@ class Curves:
         for run in runs:  # a population that was cut short begins anew; its old points go
             for old in (folder / run.name).glob("events.out.tfevents.*"):
                 old.unlink()
-        self.open = [(run, FileWriter(str(folder / run.name))) for run in runs]
+        self.open = [(run, EventFile(folder / run.name)) for run in runs]
         self.diverged: set[str] = set()
         for run, writer in self.open:
             if run.listed:
-                writer.add_summary(summary_v2.hparams_pb(dict(run.params), trial_id=run.name))
+                writer.add(summary_v2.hparams_pb(dict(run.params), trial_id=run.name))
                 writer.flush()
 
     def log(self, epoch: int, metrics: Mapping[str, Sequence[Sequence[float]]]) -> None:
@@ -92,7 +92,7 @@ class Curves:
             of_run = {tag: of_runs[place] for tag, of_runs in points.items()}
             if not all(map(math.isfinite, of_run.values())):
                 self.diverged.add(run.name)
-            writer.add_summary(scalars(of_run), epoch)
+            writer.add(scalars(of_run), epoch)
         for _, writer in self.open:  # after all are written, so that no run waits for another's
             writer.flush()
 
@@ -113,7 +113,7 @@ class Curves:
                 self._end(run, writer, failed=kind is not None)
             writer.close()
 
-    def _end(self, run: Run, writer: FileWriter, failed: bool = False) -> None:
+    def _end(self, run: Run, writer: EventFile, failed: bool = False) -> None:
         """Let the table of hyperparameters show how a run ended."""
         if not run.listed:
             return
@@ -121,7 +121,7 @@ class Curves:
         end = HParamsPluginData(session_end_info=SessionEndInfo(status=status))
         about = metadata.create_summary_metadata(end)
         tag, nothing = metadata.SESSION_END_INFO_TAG, metadata.NULL_TENSOR
-        writer.add_summary(Summary(value=[Summary.Value(tag=tag, metadata=about, tensor=nothing)]))
+        writer.add(Summary(value=[Summary.Value(tag=tag, metadata=about, tensor=nothing)]))
 
 
 def scalars(points: Mapping[str, float]) -> Summary:

@@ -1,7 +1,7 @@
 """The study's own run in TensorBoard: ready charts, the columns of the table, and the answer.
 
-What never changes is written once, pictures are added after every generation, and the rest of the
-answer lies in one file that is replaced, so that no curve is ever drawn twice.
+Pictures are added after every generation; the rest lies in files that are replaced, so that no
+curve is ever drawn twice.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,12 +19,12 @@ from tensorboard.plugins.custom_scalar.layout_pb2 import (
     MultilineChartContent,
 )
 from tensorboard.plugins.hparams import summary_v2
-from torch.utils.tensorboard import FileWriter
 from torch.utils.tensorboard.summary import text
 
 from sweep import figure
 from sweep.config import without_dropout
 from sweep.curves import TAGS, band, scalars
+from sweep.events import EventFile
 from sweep.findings import Answer, trained
 from sweep.report import table, verdict
 from sweep.space import Axis
@@ -39,47 +39,45 @@ class Dashboard:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.pictures: FileWriter | None = None  # one file: readers take files by name, not by time
+        self.pictures: EventFile | None = None  # one file: readers take files by name, not by time
 
     def announce(self, axes: Sequence[Axis], n_seeds: int) -> None:
-        """Write the columns of the table and the ready charts, unless that was done."""
-        if any(self.folder.glob("*.tfevents.*.study")):
-            return
-        writer = self._writer("study")
+        """Write the columns of the table and the ready charts."""
+        writer = self._anew("study")
         hparams = [summary_v2.HParam(axis.key, _domain(axis)) for axis in axes]
         metrics = [summary_v2.Metric(tag, display_name=name) for tag, name in COLUMNS.items()]
-        writer.add_summary(summary_v2.hparams_config_pb(hparams, metrics))
-        writer.add_summary(_layout(n_seeds))
+        writer.add(summary_v2.hparams_config_pb(hparams, metrics))
+        writer.add(_layout(n_seeds))
         writer.close()
 
     def show(self, answer: Answer, generation: int) -> None:
         """Write the answer as it stands after a generation, counted from 1, with its pictures."""
         if self.pictures is None:
-            self.pictures = self._writer("pictures")
+            self.pictures = EventFile(self.folder, ".pictures")
         for tag, panel in PICTURES.items():
             png = Summary.Image(encoded_image_string=figure.image(answer, panel), colorspace=4)
             value = Summary.Value(tag=tag, image=png)
-            self.pictures.add_summary(Summary(value=[value]), generation)
+            self.pictures.add(Summary(value=[value]), generation)
         self.pictures.flush()
         self.tell(answer, generation)
 
     def tell(self, answer: Answer, generation: int) -> None:
         """Write the verdict and the curves of the answer, in place of those before."""
-        for old in self.folder.glob("*.tfevents.*.answer"):
-            old.unlink()
-        writer = self._writer("answer")
+        writer = self._anew("answer")
         words = f"{verdict(answer)}\n\n{table(answer)}"
-        writer.add_summary(text("answer/verdict", words), generation)  # type: ignore[no-untyped-call]
+        writer.add(text("answer/verdict", words), generation)  # type: ignore[no-untyped-call]
         for step, points in (*_over_the_rate(answer), *_over_epochs(answer)):
-            writer.add_summary(scalars(points), step)
+            writer.add(scalars(points), step)
         writer.close()
 
     def close(self) -> None:
         if self.pictures is not None:
             self.pictures.close()
 
-    def _writer(self, part: str) -> FileWriter:
-        return FileWriter(str(self.folder), filename_suffix=f".{part}")
+    def _anew(self, part: str) -> EventFile:
+        for old in self.folder.glob(f"*.tfevents.*.{part}"):
+            old.unlink()
+        return EventFile(self.folder, f".{part}")
 
 
 def _domain(axis: Axis) -> summary_v2.Domain:

@@ -34,6 +34,11 @@ def exit_code(work: Callable[[], int]) -> int:
             raise
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if full:
+            raise
+        print(f"error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        return 3
     except KeyboardInterrupt as interrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         return 143 if isinstance(interrupt, Terminated) else 130

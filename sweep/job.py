@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from sweep import result
-from sweep.config import BadInput, Config, is_rate, typed
+from sweep.config import BadInput, Config, Unreachable, is_rate, typed
 from sweep.culprit import in_halves
 from sweep.curves import Curves, Run
 from sweep.data import Data, load, load_test
@@ -35,13 +35,24 @@ log = logging.getLogger(__name__)
 lost = False  # whether a trial took the device from this process
 
 
-def run(cfg: DictConfig) -> None:
-    """Train what `cfg.population` says in Hydra's output folder; faults end up in the result."""
+def run(cfg: DictConfig) -> str | None:
+    """Train what `cfg.population` says in Hydra's output folder.
+
+    Faults of trials end up in the result; returned is why there is none.
+    """
+    try:
+        _run(typed(cfg), Path(HydraConfig.get().runtime.output_dir))
+    except OSError as error:
+        return f"{error.filename or 'a file'}: {error.strerror}"
+    except (BadInput, Unreachable) as error:
+        return str(error)
+    return None
+
+
+def _run(config: Config, folder: Path) -> None:
     global lost
     if lost:
         return  # the same command goes on in a process that has one
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    config = typed(cfg)
     work = result.from_json(config.population)
     begin = time.monotonic()
     try:

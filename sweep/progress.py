@@ -16,12 +16,12 @@ class Progress:
         self.best: tuple[float, float] | None = None  # value and rate of the best finished trial
         self.total = 0.0
 
-    def start(self, total: float) -> None:
+    def start(self, total: float, title: str = "generation 1") -> None:
         self.close()
         self.best, self.total = None, total
         self.bar = tqdm(
             total=total,
-            desc="generation 1",
+            desc=title,
             bar_format="{desc} |{bar}| {percentage:3.0f}%  {elapsed}, {remaining} left{postfix}",
             mininterval=0.2 if sys.stderr.isatty() else 30,
             dynamic_ncols=True,

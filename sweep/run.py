@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 HELP = Path(__file__).parent / "help.txt"
+CONF = Path(__file__).parent.parent / "conf"
 SHOW = {"--cfg", "-c", "--info", "-i", "--version", "--hydra-help", "--shell-completion", "-sc"}
 OF_OPTUNA_SWEEPER = {  # its keys -> ours
     "n_trials": "study.n_trials=...",
@@ -42,12 +43,12 @@ def _app() -> None:
     import hydra
     from omegaconf import DictConfig
 
-    def job(cfg: DictConfig) -> None:
+    def job(cfg: DictConfig) -> str | None:
         from sweep.job import run
 
-        run(cfg)
+        return run(cfg)
 
-    hydra.main(version_base="1.3", config_path="../conf", config_name="config")(job)()
+    hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
 
 
 def _check(arguments: list[str]) -> None:

@@ -1,25 +1,35 @@
-"""Where a study is kept: SQLite beside it, or a database."""
+"""Where a study is kept: SQLite beside it, or a database, which may be away for a while."""
 
+import itertools
+import sys
+import time
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from sweep.config import Unreachable
+
+PATIENCE = 300.0  # seconds that a database may be away
+BUSY = 60  # seconds that SQLite waits for another process by itself
 
 
 def open_study(url: str, name: str) -> optuna.Study:
     """Open a study in a storage; raise Unreachable where there is none behind the URL."""
-    wait = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
+    sqlite = url.startswith("sqlite")
+    kwargs = {"connect_args": {"timeout": BUSY}} if sqlite else {"pool_pre_ping": True}
     try:
         escaped = url.replace("{", "{{").replace("}", "}}")  # Optuna formats its URLs
-        storage = optuna.storages.RDBStorage(escaped, engine_kwargs=wait)
-        return optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError) as error:
-        reason = str(error.__cause__ or error).splitlines()[0]
-        raise Unreachable(f"study.storage={shown(url)}: {reason}") from None
+        storage = optuna.storages.get_storage(RDBStorage(escaped, engine_kwargs=kwargs))
+        patient_one = PatientStorage(storage, url)
+        return optuna.create_study(storage=patient_one, study_name=name, load_if_exists=True)
+    except (SQLAlchemyError, StorageInternalError, ImportError) as error:
+        raise Unreachable(f"study.storage={shown(url)}: {reason(error)}") from None
 
 
 def name_value(study: optuna.Study, metric: str) -> None:
@@ -32,3 +42,47 @@ def name_value(study: optuna.Study, metric: str) -> None:
 def shown(url: str) -> str:
     """Return a storage's URL without its password."""
     return make_url(url).render_as_string(hide_password=True)
+
+
+def reason(error: BaseException) -> str:
+    return str(error.__cause__ or error).strip().splitlines()[0]
+
+
+def away(error: BaseException) -> bool:
+    """Tell whether the database may be back soon: it is down, or another process holds it."""
+    cause = error.__cause__ or error
+    if "(sqlite3." in str(cause):
+        return "locked" in str(cause)
+    return isinstance(cause, OperationalError | InterfaceError)
+
+
+def patient(name: str) -> Callable[..., Any]:
+    """Make a storage's method wait for a database that is away; raises Unreachable in the end."""
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        begin, method = time.monotonic(), getattr(self.storage, name)
+        for attempt in itertools.count():
+            try:
+                return method(*args, **kwargs)
+            except UpdateFinishedTrialError:
+                if not attempt:
+                    raise
+                return True  # the attempt before finished it, and the connection broke thereafter
+            except (SQLAlchemyError, StorageInternalError) as error:
+                text = f"study.storage={shown(self.url)}: {reason(error)}"
+                if not away(error) or time.monotonic() - begin > PATIENCE:
+                    raise Unreachable(f"{text}; the same command goes on from here") from error
+            if not attempt:
+                print(f"\nwarning: {text}: waiting for it", file=sys.stderr)
+            time.sleep(min(0.1 * 2**attempt, 5.0))
+
+    return call
+
+
+def _init(self: Any, storage: BaseStorage, url: str) -> None:
+    self.storage, self.url = storage, url
+
+
+# Optuna's whole interface to a storage, every call of it patient
+_calls = {name: patient(name) for name in BaseStorage.__abstractmethods__}
+PatientStorage = type("PatientStorage", (BaseStorage,), {"__init__": _init, **_calls})

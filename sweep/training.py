@@ -9,13 +9,14 @@ from typing import Any
 from omegaconf import DictConfig
 
 from sweep import result
+from sweep.config import Unreachable
 from sweep.culprit import halves
 from sweep.job import cut
 from sweep.plan import Plan
 from sweep.result import Outcome, Work
 
 FUSE = {"cpu": 64, "cuda": 512}  # members of a population where train.fuse is auto
-Launch = Callable[[DictConfig, Sequence[Sequence[str]], int], None]
+Launch = Callable[[DictConfig, Sequence[Sequence[str]], int], list[str]]
 Points = Mapping[int, dict[str, Any]]  # number -> what is trained; below 0 stand baselines
 
 
@@ -77,13 +78,16 @@ class Training:
         }
 
     def _launch(self, works: Sequence[Work]) -> None:
+        """Run the jobs; raise Unreachable where one could not read or write what it needs."""
         if not works:
             return
-        overrides = [*self.plan.overrides, f"study.name={self.name}"]
+        given = [o for o in self.plan.overrides if not o.startswith("study.storage=")]
+        overrides = [*given, f"study.name={self.name}"]  # no job needs what may hold a password
         config = self.plan.loader.load_sweep_config(self.plan.base, overrides)
         jobs = [[*overrides, f"population='{result.to_json(work)}'"] for work in works]
         first = 1 + max(result.job_numbers(self.folder), default=-1)
-        self.launch(config, jobs, first)
+        for reason in self.launch(config, jobs, first):
+            raise Unreachable(f"{reason}; the same command goes on from here")
 
 
 def _apart(work: Work, suspects: Sequence[Sequence[result.Key]]) -> Iterator[Work]:
