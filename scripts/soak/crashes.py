@@ -163,7 +163,6 @@ class Tally:
         return f"| {' | '.join(map(str, cells))} | {self.slowest:.1f} |"
 
 
-
 def check(folder: Path, told: Acknowledged, tally: Tally) -> None:
     """Count what is lost of what was told so far."""
     try:
