@@ -10,12 +10,12 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from hydra import compose, initialize_config_dir
 from torch import nn
 
+from sweep import arguments
 from sweep.config import Config, TrainConfig, typed
 from sweep.data import Split, load
 from sweep.dropout import swap_dropout
@@ -24,7 +24,6 @@ from sweep.job import pick_device, setting
 from sweep.population import Population, Setting, order_and_keys
 from sweep.skeleton import LOSSES
 
-CONF = Path(__file__).parent.parent / "conf"
 RATES, SEEDS = (0.0, 0.2, 0.5, 0.8), (0, 1)
 STEPS = 10
 BOUND = 1e-10  # of a difference in double precision: rounding, and no more
@@ -39,7 +38,8 @@ def main() -> int:
 
 def check(overrides: list[str]) -> int:
     """Print the largest difference and the speed-up; return 1 where they differ."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    arguments.check(overrides)
+    with initialize_config_dir(str(arguments.CONF), version_base="1.3"):
         config = typed(compose("config", overrides))
     device = pick_device(config.train.device)
     data = load(config.data)

@@ -5,8 +5,8 @@ A data set is a function `(config, split) -> (inputs, targets)` for the splits "
 """
 
 import hashlib
-import importlib
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from sweep.config import BadInput, Unreachable
+from sweep.target import find
 
 
 @dataclass(frozen=True)
@@ -98,13 +99,9 @@ def load_test(config: Mapping[str, Any], data: Data) -> Split:
 
 def read(config: Mapping[str, Any], split: str) -> tuple[Tensor, Tensor]:
     """Call the function that the data set's `_target_` names and check what it returns."""
-    target = str(config.get("_target_"))
-    module, _, name = target.rpartition(".")
-    try:
-        function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise BadInput(f"data._target_={target}: cannot be imported: {error}") from None
-    if not callable(function) or isinstance(function, type):
+    target = config.get("_target_")
+    function = find("data._target_", target)
+    if not inspect.isfunction(function) or not _takes_two(function):
         raise BadInput(f"data._target_={target}: must be a function (config, split)")
     try:
         x, y = function(SimpleNamespace(**config), split)
@@ -121,6 +118,11 @@ def read(config: Mapping[str, Any], split: str) -> tuple[Tensor, Tensor]:
             f"{y.dtype} of {split!r} must be of one length, targets int64 class numbers"
         )
     return x, y
+
+
+def _takes_two(function: Callable[..., Any]) -> bool:
+    kinds = [parameter.kind for parameter in inspect.signature(function).parameters.values()]
+    return kinds == [inspect.Parameter.POSITIONAL_OR_KEYWORD] * 2
 
 
 def stratified(labels: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:

@@ -5,10 +5,13 @@ What is read is verified by checksum; the images stay uint8.
 
 import gzip
 import hashlib
+import os
 import socket
 import zlib
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -105,24 +108,43 @@ def folder_of(name: str, root: Path, download: bool) -> Path:
             return folder
     if not download:
         raise DataUnavailable(f"{name} is not in {root} and data.download is false")
-    import torchvision  # takes two seconds, so only where it must be
-
-    new = [path for path in (root / name / "raw", root / name, root) if not path.exists()]
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(20)  # seconds; torchvision sets none
     try:
-        getattr(torchvision.datasets, name)(root, download=True)
+        _download(name, root, wanted)
     except (OSError, RuntimeError) as error:
-        for path in new:  # torchvision made them before it asked
-            with suppress(OSError):
-                path.rmdir()
         reason = str(error).strip().splitlines()[-1]
         raise DataUnavailable(
             f"{name} is not in {root} and cannot be downloaded ({reason})"
         ) from None
+    return root / name / "raw"
+
+
+def _download(name: str, root: Path, wanted: Sequence[str]) -> None:
+    """Download files beside their place, verify them, and only then put them there, each at once.
+
+    So a command that is killed leaves no half a file, and two may do it at the same time.
+    """
+    import torchvision  # takes two seconds, so only where it must be
+
+    new = [folder for folder in (root, *root.parents) if not folder.exists()]
+    root.mkdir(parents=True, exist_ok=True)
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(20)  # seconds; torchvision sets none
+    try:
+        with TemporaryDirectory(prefix=f".{name}-", dir=root) as temporary:
+            getattr(torchvision.datasets, name)(temporary, download=True)
+            got, place = Path(temporary) / name / "raw", root / name / "raw"
+            for file in wanted:
+                _read_idx(got, name, file)
+            place.mkdir(parents=True, exist_ok=True)
+            for file in wanted:
+                os.replace(got / file, place / file)
+    except (OSError, RuntimeError):
+        for folder in new:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
     finally:
         socket.setdefaulttimeout(before)
-    return root / name / "raw"
 
 
 def _find(folder: Path, file: str) -> Path | None:

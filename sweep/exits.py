@@ -18,6 +18,7 @@ def exit_code(work: Callable[[], int]) -> int:
     from omegaconf.errors import OmegaConfBaseException
 
     from sweep.config import BadInput, Unreachable
+    from sweep.mistake import one_line
 
     signal.signal(signal.SIGTERM, _terminate)
     full = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -51,19 +52,3 @@ def _raised_by_hydra(error: BaseException) -> bool:
 
 def _terminate(number: int, frame: FrameType | None) -> None:
     raise Terminated
-
-
-def one_line(error: BaseException) -> str:
-    """Return an error as one line: its text and its cause's, without what helps nobody."""
-    texts = [str(error), str(error.__cause__ or "")]
-    lines = [line.strip() for text in texts for line in text.splitlines()]
-    noise = (
-        "See https",
-        "full_key:",
-        "object_type=",
-        "reference_type=",
-        "To append",
-        "Config search path",
-        "provider=",
-    )
-    return " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(noise)))

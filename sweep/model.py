@@ -1,7 +1,6 @@
 """A model's class and config, from the class that its YAML names and the numbers beside it."""
 
 import dataclasses
-import importlib
 import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -13,16 +12,14 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from sweep.config import BadInput, check_rate, is_rate
+from sweep.mistake import why
 from sweep.space import Axis
+from sweep.target import find
 
 
 def model_class(target: str) -> type[nn.Module]:
     """Import the class that model._target_ names, such as models.mlp.MLP."""
-    module, _, name = target.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise BadInput(f"model._target_={target}: cannot be imported: {error}") from None
+    found = find("model._target_", target)
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise BadInput(f"model._target_={target}: must be a subclass of torch.nn.Module")
     return found
@@ -50,9 +47,11 @@ def builder(
     else:
         try:
             config = OmegaConf.to_object(OmegaConf.merge(schema, numbers, given))
-        except (TypeError, ValueError, OmegaConfBaseException) as error:
-            reason = str(error).splitlines()[0]
-            raise BadInput(f"{describe(model)}: {reason}") from None
+        except OmegaConfBaseException as error:
+            key = error.full_key or ""
+            raise BadInput(f"model.{key}={numbers.get(key, '')}: {why(error)}") from None
+        except (TypeError, ValueError) as error:
+            raise BadInput(f"{describe(model)}: {str(error).splitlines()[0]}") from None
     return lambda: cls(config)
 
 

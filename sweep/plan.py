@@ -3,9 +3,9 @@
 Everything that needs no torch is checked here, for every study, before the first one starts.
 """
 
-import difflib
 import itertools
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +13,11 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Override
 from omegaconf import DictConfig, OmegaConf
 
 from sweep.config import MOST_TRIALS, BadInput, Config, between, is_rate, typed
+from sweep.mistake import unknown
 from sweep.space import Axis, read_axis
 
 SEARCHED = "dropout, model.* numbers, train.lr and train.weight_decay"
@@ -97,7 +98,6 @@ def plans(
     parser = OverridesParser.create(loader)
     given = parser.parse_overrides(list(arguments))
     keys = {_key(override) for override in given}
-    _check_overrides(given)
     given = [o for o in parser.parse_overrides(list(defaults)) if _key(o) not in keys] + given
 
     fixed: list[Override] = []
@@ -105,6 +105,7 @@ def plans(
     searched: list[Override] = []
     for override in given:
         key = _key(override)
+        _tell_doubles(override)
         if key == "dropout":
             searched.append(override)
         elif not override.is_sweep_override():
@@ -113,6 +114,8 @@ def plans(
             each.append(_choices(parser, override))
         elif key.startswith("model.") or key in ("train.lr", "train.weight_decay"):
             searched.append(override)
+        elif OmegaConf.select(base, key, default=base) is base:
+            raise _no_such(base, override)
         else:
             raise BadInput(
                 f"{override.input_line}: {key} cannot be swept; searched in one study: {SEARCHED}; "
@@ -130,18 +133,12 @@ def plans(
     return studies
 
 
-def _check_overrides(given: Sequence[Override]) -> None:
-    """Refuse what Hydra would take, and half of it then be ignored."""
-    seen: set[str] = set()
-    for override in given:
-        key = _key(override)
-        if key.startswith("hydra"):
-            continue
-        if override.is_add() or override.is_force_add() or override.is_delete():
-            raise BadInput(f"{override.input_line}: keys cannot be added or taken away")
-        if key in seen:
-            raise BadInput(f"{override.input_line}: {key} is given twice")
-        seen.add(key)
+def _tell_doubles(override: Override) -> None:
+    value = override.value()
+    listed = value.list if isinstance(value, ChoiceSweep) else []
+    doubles = len(listed) - len({str(choice) for choice in listed})
+    if doubles:
+        print(f"warning: {override.input_line}: each value is taken once", file=sys.stderr)
 
 
 def _key(override: Override) -> str:
@@ -180,6 +177,10 @@ def _plan(
     cfg = loader.load_sweep_config(base, list(lines))
     job = job_config(cfg)
     config = typed(job)
+    for override in overrides:
+        quoted = (override.input_line or "").partition("=")[2][:1] in ("'", '"')
+        if quoted and isinstance(OmegaConf.select(job, _key(override)), int | float):
+            raise BadInput(f"{override.input_line}: must be a number, not text in quotes")
     axes = [o if isinstance(o, Axis) else read_axis(_key(o), o, _default(job, o)) for o in searched]
     labels = {group: cfg.hydra.runtime.choices[group] for group in ("model", "data")}
     return Plan(loader, base, lines, tuple(axes), cfg, config, labels)
@@ -195,18 +196,18 @@ def job_config(cfg: DictConfig) -> DictConfig:
 
 def _default(job: DictConfig, override: Override) -> Any:
     """Return the value that the key has without the search."""
+    if OmegaConf.select(job, _key(override), default=job) is job:
+        raise _no_such(job, override)
+    return OmegaConf.select(job, _key(override))
+
+
+def _no_such(config: DictConfig, override: Override) -> BadInput:
     key = _key(override)
-    owner, _, name = key.rpartition(".")
-    node = OmegaConf.select(job, owner) if owner else job
-    if not isinstance(node, DictConfig) or name not in node:
-        known = [f"{owner}.{k!s}" for k in node] if isinstance(node, DictConfig) else []
-        raise BadInput(f"{override.input_line}: there is no {key}{nearest(key, known)}")
-    return node[name]
-
-
-def nearest(key: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(key, known, 1)
-    return f"; did you mean {close[0]}?" if close else f" among {', '.join(known)}"
+    owner = key.rpartition(".")[0]
+    node = OmegaConf.select(config, owner) if owner else config
+    beside = list(node) if isinstance(node, DictConfig) else []
+    known = [f"{owner}.{name!s}".lstrip(".") for name in beside]
+    return BadInput(f"{override.input_line}: {unknown(key, known)}")
 
 
 def _check(plan: Plan, keys: set[str], several: bool) -> None:
@@ -218,6 +219,8 @@ def _check(plan: Plan, keys: set[str], several: bool) -> None:
         )
     if plan.sampler == "zoom" and study.generation < 2:
         raise BadInput("study.generation=1: zoom compares the rates of a generation; at least 2")
+    if study.prune == "halving" and plan.config.train.epochs < 4:
+        raise BadInput("study.prune=halving: needs 4 epochs, to look after a quarter and a half")
     if study.prune == "halving" and plan.config.train.fuse != "auto":
         raise BadInput("train.fuse: with study.prune=halving a generation is one population")
     if study.robustness and not (study.confirm and study.baseline):

@@ -124,8 +124,12 @@ def exact_range(key: str, value: RangeSweep) -> list[Number]:
     start, stop, step = (Decimal(repr(x)) for x in (value.start, value.stop, value.step))
     if not all(x.is_finite() for x in (start, stop, step)) or step == 0:
         raise BadInput(f"{key}=range({start}, {stop}, {step}): the step must be finite and not 0")
-    n = max(0, math.ceil((stop - start) / step))
     text = f"range({start}, {stop}, {step})"
+    if (stop - start) % step:
+        end = start + math.ceil((stop - start) / step) * step
+        hint = f"the last value of range({start}, {end}, {step}) is {end - step}"
+        raise BadInput(f"{key}={text}: the step must divide the range; {hint}")
+    n = max(0, int((stop - start) / step))
     between(f"values of {key}={text}", n, 0, MOST_TRIALS)
     return [float(start + i * step) for i in range(n)]
 

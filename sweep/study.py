@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from sweep import data, findings, report
-from sweep.config import BadInput, Unreachable
+from sweep.config import BadInput, Unreachable, require
 from sweep.confirm import confirm
 from sweep.dashboard import SHOWN_BY_DEFAULT, Dashboard
 from sweep.digits import DataUnavailable
@@ -63,12 +63,14 @@ class Search:
         self.device = pick_device(plan.config.train.device)
         check_numbers(plan.config.model, plan.axes)
         samples = self._data()
+        size, most = plan.config.train.batch_size, len(samples.train)
+        require(size <= most, "train.batch_size", size, f"must be at most the {most} samples")
         shapes = samples.input_shape, samples.n_classes
         self.warnings += try_out(self.plan.config.model, self.plan.axes, *shapes)
         self.fingerprint = fingerprint(self.plan, samples.sha256)
         self.digest = digest(self.fingerprint)
         made = f"{self.plan.labels['model']}-{self.plan.labels['data']}-{self.digest[:8]}"
-        self.name = self.plan.config.study.name or made
+        self.name = self.plan.config.study.name or made.replace("/", "-")  # of a group in a group
         self.folder = Path(self.plan.cfg.hydra.sweep.dir).resolve() / self.name
         jobs, device = self.folder / "jobs", self.device.type
         self.training = Training(self.plan, self.name, self.digest, jobs, device, launch)

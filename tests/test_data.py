@@ -1,6 +1,10 @@
 """The digits: what is read is what it should be, and the splits do not touch."""
 
 import gzip
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Barrier, Thread
 from types import SimpleNamespace
 
 import numpy as np
@@ -118,6 +122,132 @@ def test_without_files_and_download_the_data_are_unavailable(tmp_path):
     config = SimpleNamespace(root=str(tmp_path), download=False, n_val=10, n_train=None)
     with pytest.raises(DataUnavailable, match="MNIST"):
         digits.mnist(config, "train")
+
+
+def test_swapped_files_are_refused_by_name(packed):
+    images, labels = (packed / f"train-{part}-ubyte.gz" for part in ("images-idx3", "labels-idx1"))
+    content = images.read_bytes(), labels.read_bytes()
+    images.write_bytes(content[1]), labels.write_bytes(content[0])
+    with pytest.raises(DataDamaged, match=images.name):
+        read_pair(packed, "mnist5k", "train")
+
+
+def test_half_unpacked_files_are_refused_although_the_packed_ones_are_whole(packed):
+    path = packed / "train-labels-idx1-ubyte.gz"
+    path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes())[:2000])
+    with pytest.raises(DataDamaged, match=path.stem):
+        read_pair(packed, "mnist5k", "train")
+
+
+@pytest.fixture
+def mirror(monkeypatch):
+    """A server on loopback that torchvision takes for MNIST's; returns what it sends, by name."""
+    import torchvision
+
+    packed = {part: (BUNDLED / f"train-{part}-ubyte.gz").read_bytes() for part in PARTS}
+    files = {
+        f"{half}-{part}-ubyte.gz": packed[part] for half in ("train", "t10k") for part in PARTS
+    }
+    md5 = [(name, hashlib.md5(content).hexdigest()) for name, content in files.items()]
+    for name, content in files.items():
+        sha = hashlib.sha256(gzip.decompress(content)).hexdigest()
+        monkeypatch.setitem(digits.SHA256, f"MNIST/{name.removesuffix('.gz')}", sha)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(files[self.path[1:]])
+
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever).start()
+        url = f"http://127.0.0.1:{server.server_port}/"
+        monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [url])
+        monkeypatch.setattr(torchvision.datasets.MNIST, "resources", md5)
+        yield files
+        server.shutdown()
+
+
+PARTS = ("images-idx3", "labels-idx1")
+
+
+def test_a_download_is_verified_and_read_again_without_one(mirror, tmp_path):
+    root = tmp_path / "new" / "data"
+    folder = digits.folder_of("MNIST", root, download=True)
+    assert folder == root / "MNIST" / "raw"
+    assert list(root.iterdir()) == [root / "MNIST"]  # nothing temporary is left
+    for one, other in zip(
+        read_pair(folder, "MNIST", "train"), read_pair(BUNDLED, "mnist5k", "train"), strict=True
+    ):
+        assert (one == other).all()
+    mirror.clear()
+    assert digits.folder_of("MNIST", root, download=True) == folder
+
+
+def test_a_download_completes_what_is_there_in_part(mirror, tmp_path):
+    folder = digits.folder_of("MNIST", tmp_path, download=True)
+    (folder / "t10k-labels-idx1-ubyte").unlink()
+    assert digits.folder_of("MNIST", tmp_path, download=True) == folder
+    assert len(list(folder.iterdir())) == 4
+
+
+@pytest.mark.parametrize("damage", [flip, lambda c: c[:-100], lambda c: b"<html>404</html>"])
+def test_a_download_that_is_damaged_leaves_nothing(mirror, tmp_path, damage):
+    name = "t10k-labels-idx1-ubyte.gz"  # the last one
+    mirror[name] = damage(mirror[name])
+    with pytest.raises(DataUnavailable, match="cannot be downloaded"):
+        digits.folder_of("MNIST", tmp_path / "new" / "data", download=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_downloads_at_once_are_safe(mirror, tmp_path, monkeypatch):
+    meet, real = Barrier(2), digits._read_idx
+
+    def read(*args):  # both have downloaded before one of them puts files in place
+        if args[2].startswith("train-images"):
+            meet.wait(60)
+        return real(*args)
+
+    monkeypatch.setattr(digits, "_read_idx", read)
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [pool.submit(digits.folder_of, "MNIST", tmp_path, True) for _ in range(2)]
+        folder, _ = [job.result() for job in jobs]
+    monkeypatch.undo()
+    assert len(list(folder.iterdir())) == 4 and list(tmp_path.iterdir()) == [tmp_path / "MNIST"]
+
+
+PAYLOADS = """
+    os.system os.popen os.remove os.renames os.execvp subprocess.run subprocess.Popen
+    subprocess.call shutil.rmtree shutil.copyfile shutil.move pickle.loads pickle.load torch.load
+    builtins.eval builtins.exec builtins.open builtins.print runpy.run_path pty.spawn
+    socket.create_connection urllib.request.urlopen webbrowser.open ctypes.CDLL pathlib.Path
+    importlib.import_module code.interact timeit.timeit tempfile.mkdtemp hydra.utils.instantiate
+    operator.attrgetter numpy.load optuna.create_study no.such.module nothing
+"""
+
+
+@pytest.mark.parametrize("target", PAYLOADS.split())
+def test_a_payload_is_refused_and_not_called(target, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    for split in ("train", tmp_path / "x"):
+        with pytest.raises(BadInput, match=f"data._target_={target}: "):
+            data.read({"_target_": target, "cmd": f"touch {tmp_path}/ran", "hook": seen}, split)
+    assert not seen and list(tmp_path.iterdir()) == []
+
+
+def test_a_function_of_other_parameters_is_no_data_set(monkeypatch):
+    called = []
+    monkeypatch.setattr(data, "three", lambda a, b, c: called.append(1), raising=False)
+    monkeypatch.setattr(data, "many", lambda *a: called.append(1), raising=False)
+    monkeypatch.setattr(data, "named", lambda a, *, b=0: called.append(1), raising=False)
+    for name in ("three", "many", "named"):
+        with pytest.raises(BadInput, match="must be a function"):
+            data.read({"_target_": f"sweep.data.{name}"}, "train")
+    assert not called
 
 
 def test_stratified_is_nested():

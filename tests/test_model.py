@@ -149,8 +149,8 @@ def test_dropout_before_batch_normalisation_is_worth_a_warning():
     ("change", "complaint"),
     [
         ({"width": 0}, "width must be at least 1"),
-        ({"width": "abc"}, "could not be converted to Integer"),
-        ({"width": 2.5}, "could not be converted to Integer"),
+        ({"width": "abc"}, "model.width=abc: must be a whole number"),
+        ({"width": 2.5}, "model.width=2.5: must be a whole number"),
         ({"wdith": 3}, "'wdith' not in 'MLPConfig'"),
     ],
 )

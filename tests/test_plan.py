@@ -80,10 +80,10 @@ def test_fallback_keeps_what_the_other_data_know():
     ("overrides", "complaint"),
     [
         (["model.wdith=64,128"], "did you mean model.width?"),
-        (["droput=0.1,0.2"], "droput cannot be swept"),
+        (["droput=0.1,0.2"], "did you mean dropout?"),
         (["study.seeds=2,3"], "study.seeds cannot be swept"),
-        (["train.lrr=1,2"], "train.lrr cannot be swept"),
-        (["nogroup=mlp,cnn"], "nogroup cannot be swept"),
+        (["train.lrr=1,2"], "did you mean train.lr?"),
+        (["nogroup=mlp,cnn"], "there is no nogroup among dropout"),
         (["data=interval(0,1)"], "must be a list"),
         (["dropout=0.1,0.2", "study.n_trials=5"], "the lists make 2 trials"),
         (["data.n_train=100,200", "study.name=mine"], "names one study"),

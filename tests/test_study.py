@@ -357,7 +357,7 @@ def test_population_size_changes_no_result(sweep):
 
 
 def test_config_groups_and_data_make_one_study_each(sweep, tmp_path, capsys):
-    sweep("dropout=0.0,0.2", "data.n_train=100,200")
+    sweep("dropout=0.0,0.2", "data.n_train=150,200")
     assert len([path for path in (tmp_path / "runs").iterdir() if path.is_dir()]) == 2
     out = capsys.readouterr().out
     assert out.count("| rate |") == 2 and "how the best rate moves" in out

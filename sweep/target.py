@@ -1,0 +1,24 @@
+"""What a `_target_` names: imported as far as Hydra's policy for configs goes, and not called."""
+
+from functools import partial
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+
+from sweep.config import BadInput
+
+
+def find(key: str, name: Any) -> Any:
+    """Return the class or function of a dotted name; raise BadInput where it cannot be had."""
+    try:
+        found = instantiate({"_target_": str(name), "_partial_": True})
+    except InstantiationException as error:
+        raise BadInput(f"{key}={name}: {_reason(error)}") from None
+    assert isinstance(found, partial)
+    return found.func
+
+
+def _reason(error: InstantiationException) -> str:
+    text = " ".join(str(error.__cause__ or error).split())
+    return f"cannot be imported: {text.removeprefix('Error loading ')}"
