@@ -5,6 +5,8 @@ python -m scripts.soak calls --kind kill       # kill -9 before every file or st
 python -m scripts.soak calls --kind fail       # every file or storage call fails once, in turn
 python -m scripts.soak disk                    # full, read-only, vanished
 python -m scripts.soak lock --seconds 1 10 70  # the database is held by another process
+python -m scripts.soak inputs --n 2000         # commands that nobody would think of
+python -m scripts.soak endless --n 5000        # trials of one step in one process
 """
 
 import os
@@ -14,7 +16,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # children are forked, and threads are not
 import argparse
 import sys
 
-from scripts.soak import crashes, disk
+from scripts.soak import crashes, disk, endless, inputs
 
 HEAD = "| fault | tried | results lost | unreadable | left running | another end | slowest, s |"
 
@@ -30,6 +32,8 @@ def arguments() -> argparse.Namespace:
     calls.add_argument("--every", type=int, default=1, help="only each so many-th call")
     what.add_parser("disk").add_argument("--sizes", type=int, nargs="+", default=disk.SIZES)
     what.add_parser("lock").add_argument("--seconds", type=float, nargs="+", default=(1, 10, 70))
+    what.add_parser("inputs").add_argument("--n", type=int, default=2000)
+    what.add_parser("endless").add_argument("--n", type=int, default=5000)
     return parser.parse_args()
 
 
@@ -40,11 +44,19 @@ def tallies(args: argparse.Namespace) -> list[crashes.Tally]:
         return [crashes.every_call(args.kind, args.every, 1 + args.seed % args.every)]
     if args.what == "disk":
         return [disk.full(args.sizes), disk.closed(), disk.gone()]
+    if args.what == "inputs":
+        return [inputs.try_many(args.n, args.seed)]
     return [disk.held(args.seconds)]
 
 
 def main() -> int:
-    found = tallies(arguments())
+    args = arguments()
+    if args.what == "endless":
+        print(
+            endless.HEAD, "| --- | ---: | ---: | ---: | ---: |", *endless.endless(args.n), sep="\n"
+        )
+        return 0
+    found = tallies(args)
     print(HEAD, "| --- | ---: | ---: | ---: | ---: | ---: | ---: |", sep="\n")
     for tally in found:
         print(tally.row())

@@ -1,0 +1,67 @@
+"""A tenth of what scripts/soak does to studies, and that it would see what is wrong."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from scripts.soak import crashes
+from tests.conftest import CONF
+
+ROOT = CONF.parent
+
+
+def soak(*arguments):
+    command = [sys.executable, "-m", "scripts.soak", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "what",
+    [
+        "kills --n 20",
+        "calls --kind kill --every 60",
+        "calls --kind fail --every 60",
+        "disk --sizes 1000 16000 130000",
+        "lock --seconds 1 10",
+        "inputs --n 400",
+    ],
+)
+def test_nothing_is_lost(what):
+    done = soak("--seed", "7", *what.split())
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+BREAK = """
+import os
+os.environ["OMP_NUM_THREADS"] = "1"
+from scripts.soak import crashes
+from sweep import study
+{}
+tally = crashes.every_call("kill", 150, 100)
+assert tally.tried >= 3
+print(tally.lost, tally.running, tally.different)
+"""
+ASKS_ANEW = """
+real = study.Search._trial
+study.Search._trial = lambda s, n, t: real(s, n, t if t and t.state.is_finished() else None)
+"""
+OTHER_SEEDS = "study.seeds_of = lambda g, n: [os.getpid() % 1000 + i for i in range(n)]"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("broken", [ASKS_ANEW, OTHER_SEEDS])
+def test_the_soak_sees_a_sweep_that_is_broken(broken):
+    command = [sys.executable, "-c", BREAK.format(broken)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert any(map(int, done.stdout.split()))
+
+
+def test_the_soak_counts_what_was_told_and_is_not_there(tmp_path):
+    tally = crashes.Tally("a result that is lost")
+    crashes.check(tmp_path, {0: 0.5}, tally)
+    assert tally.lost == 1 and not tally.good
