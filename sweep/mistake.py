@@ -19,7 +19,13 @@ NOISE = ("full_key:", "object_type=", "reference_type=", "Config search path", "
 
 def one_line(error: BaseException) -> str:
     """Return an error as one line, without what helps nobody and without any password."""
-    return re.sub(r"(://[^:/@\s]*:)\S*@", r"\1***@", _told(error))
+    return masked(_told(error))
+
+
+def masked(text: str) -> str:
+    """Return a text without the passwords of the URLs in it."""
+    text = re.sub(r"(://[^:/@\s]*:)\S*@", r"\1***@", text)
+    return re.sub(r"([?&]\w*(password|passwd|pwd)=)[^&\s]*", r"\1***", text, flags=re.I)
 
 
 def _told(error: BaseException) -> str:

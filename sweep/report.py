@@ -1,6 +1,7 @@
 """A study's report: the table, report.md, answer.json, the figures.
 
-python -m sweep.report runs/<study> prints and redraws one, also while it runs.
+python -m sweep.report runs/<study>                       print and redraw it, also while it runs
+python -m sweep.report runs/<study> study.storage=<URL>   the same where it is in a database
 """
 
 import json
@@ -14,8 +15,11 @@ import optuna
 from omegaconf import OmegaConf
 
 from sweep import figure
+from sweep.config import BadInput
+from sweep.exits import exit_code
 from sweep.findings import Answer, collect, trained
 from sweep.fingerprint import different
+from sweep.storage import load_study
 from sweep.words import plus_minus, sentences, use
 
 
@@ -150,17 +154,26 @@ def _replace(path: Path, content: str) -> None:
 
 def main() -> int:
     """Print a study again, finished or not, and draw it anew."""
-    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
-        print("usage: python -m sweep.report runs/<study>")
-        return 0 if {"-h", "--help"} & set(sys.argv[1:]) else 2
-    folder = Path(sys.argv[1]).resolve()
-    if not (folder / "study.db").is_file():
-        print(f"error: {sys.argv[1]}: holds no study.db", file=sys.stderr)
-        return 2
-    study = optuna.load_study(study_name=folder.name, storage=f"sqlite:///{folder / 'study.db'}")
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__)
+        return 0
+    return exit_code(lambda: again(sys.argv[1:]))
+
+
+def again(arguments: list[str]) -> int:
+    name, *rest = arguments or [""]
+    folder = Path(name).resolve()
+    url = f"sqlite:///{folder / 'study.db'}"
+    if len(rest) == 1 and rest[0].startswith("study.storage="):
+        url = rest[0].partition("=")[2]
+    elif rest or not (folder / "study.db").is_file():
+        hint = "must be runs/<study>, with a study.db in it or study.storage=<URL> behind it"
+        raise BadInput(f"{' '.join(arguments)}: {hint}")
+    study = load_study(url, folder.name)
     if not any(trial.state.name == "COMPLETE" for trial in study.get_trials(deepcopy=False)):
         print(f"{folder.name}: no trial is finished yet")
         return 0
+    folder.mkdir(parents=True, exist_ok=True)
     print(text(write(study, folder), folder))
     return 0
 

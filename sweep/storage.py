@@ -4,32 +4,58 @@ import itertools
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
-from sqlalchemy import make_url
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from sweep.config import Unreachable
+from sweep.config import BadInput, Unreachable
+from sweep.mistake import masked
 
 PATIENCE = 300.0  # seconds that a database may be away
 BUSY = 60  # seconds that SQLite waits for another process by itself
 
 
 def open_study(url: str, name: str) -> optuna.Study:
-    """Open a study in a storage; raise Unreachable where there is none behind the URL."""
+    """Create a study or open it; raise Unreachable where there is no storage behind the URL."""
+    with _reached(url):
+        return optuna.create_study(storage=_storage(url), study_name=name, load_if_exists=True)
+
+
+def load_study(url: str, name: str) -> optuna.Study:
+    """Open a study that is there; raise BadInput where it is not."""
+    with _reached(url):
+        storage = _storage(url)
+        known = optuna.get_all_study_names(storage)
+        if name not in known:
+            raise BadInput(
+                f"{name}: is not in {masked(url)}, which has {', '.join(known) or 'none'}"
+            )
+        return optuna.load_study(storage=storage, study_name=name)
+
+
+def _storage(url: str) -> BaseStorage:
     sqlite = url.startswith("sqlite")
     kwargs = {"connect_args": {"timeout": BUSY}} if sqlite else {"pool_pre_ping": True}
+    escaped = url.replace("{", "{{").replace("}", "}}")  # Optuna formats its URLs
+    storage = optuna.storages.get_storage(RDBStorage(escaped, engine_kwargs=kwargs))
+    patient_one: BaseStorage = PatientStorage(storage, url)
+    return patient_one
+
+
+@contextmanager
+def _reached(url: str) -> Iterator[None]:
     try:
-        escaped = url.replace("{", "{{").replace("}", "}}")  # Optuna formats its URLs
-        storage = optuna.storages.get_storage(RDBStorage(escaped, engine_kwargs=kwargs))
-        patient_one = PatientStorage(storage, url)
-        return optuna.create_study(storage=patient_one, study_name=name, load_if_exists=True)
+        yield
+    except ModuleNotFoundError as error:
+        how = "uv run --extra postgresql" if error.name == "psycopg" else f"installing {error.name}"
+        raise Unreachable(f"study.storage={masked(url)}: {error}; try {how}") from None
     except (SQLAlchemyError, StorageInternalError, ImportError) as error:
-        raise Unreachable(f"study.storage={shown(url)}: {reason(error)}") from None
+        raise Unreachable(f"study.storage={masked(url)}: {reason(error)}") from None
 
 
 def name_value(study: optuna.Study, metric: str) -> None:
@@ -37,11 +63,6 @@ def name_value(study: optuna.Study, metric: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         study.set_metric_names([metric])
-
-
-def shown(url: str) -> str:
-    """Return a storage's URL without its password."""
-    return make_url(url).render_as_string(hide_password=True)
 
 
 def reason(error: BaseException) -> str:
@@ -69,7 +90,7 @@ def patient(name: str) -> Callable[..., Any]:
                     raise
                 return True  # the attempt before finished it, and the connection broke thereafter
             except (SQLAlchemyError, StorageInternalError) as error:
-                text = f"study.storage={shown(self.url)}: {reason(error)}"
+                text = f"study.storage={masked(self.url)}: {reason(error)}"
                 if not away(error) or time.monotonic() - begin > PATIENCE:
                     raise Unreachable(f"{text}; the same command goes on from here") from error
             if not attempt:

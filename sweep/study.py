@@ -24,13 +24,14 @@ from sweep.digits import DataUnavailable
 from sweep.fingerprint import different, digest, fingerprint, versions
 from sweep.inspection import try_out
 from sweep.job import pick_device
+from sweep.mistake import masked
 from sweep.model import check_numbers
 from sweep.owner import owner
 from sweep.plan import Plan, job_config
 from sweep.progress import progress
 from sweep.result import Outcome, seeds_of
 from sweep.sampler import sampler
-from sweep.storage import name_value, open_study, shown
+from sweep.storage import name_value, open_study
 from sweep.training import Launch, SweepFailed, Training
 
 
@@ -152,7 +153,7 @@ class Search:
         study.set_user_attr("fingerprint", self.fingerprint)
         study.set_user_attr("versions", made_with)
         config = job_config(self.plan.cfg)
-        config.study.storage = shown(url)
+        config.study.storage = masked(url)
         study.set_user_attr("config", OmegaConf.to_container(config))
         seeds = {len(t.user_attrs["seeds"]) for t in study.trials if "seeds" in t.user_attrs}
         if seeds - {self.plan.config.study.seeds}:

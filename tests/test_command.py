@@ -19,9 +19,8 @@ ROOT = CONF.parent
 COMMAND = [sys.executable, "-m", "sweep.run"]
 
 
-def start(folder, *arguments):
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    env.pop("HYDRA_FULL_ERROR", None)
+def start(folder, *arguments, **environment):
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "HYDRA_FULL_ERROR": "0", **environment}
     return subprocess.Popen(
         [*COMMAND, *arguments],
         cwd=folder,
@@ -34,8 +33,8 @@ def start(folder, *arguments):
     )
 
 
-def command(folder, *arguments):
-    process = start(folder, *arguments)
+def command(folder, *arguments, **environment):
+    process = start(folder, *arguments, **environment)
     out, err = process.communicate(timeout=120)
     return process.returncode, out, err
 
