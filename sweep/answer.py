@@ -21,6 +21,7 @@ SET_LEVEL = 0.025  # a rate stays in the set while its chance to be no worse is 
 LOOKS = (5, 8, 12)  # seeds of the confirmation after which the verdict may fall
 LOOK_LEVEL = 0.022  # two-sided, at each look: 5% over all three (simulated: scripts/simulate.py)
 NOTHING = 0.02  # a best rate below this is no dropout
+MOST = 1000  # trainings that the surface is fitted to: its time grows with their cube
 RATES = 81  # candidates of a searched interval: steps of 0.01 on [0, 0.8]
 RATES_OF_SEVERAL, OTHERS = 33, 64  # candidates where more than the rate is searched
 
@@ -57,8 +58,11 @@ def best(
     """Fit the trials, rows of {seed: value} at points, and find the rate; axes[0] is dropout.
 
     The wall at high rates would bend any smooth curve: values far above the rest are cut there.
-    Of points given_up no value is known, so the answer lies on this side of them.
+    Of points given_up no value is known, so the answer lies on this side of them. Of more than MOST
+    trainings only every so many-th trial is taken, which costs little where there are so many.
     """
+    step = math.ceil(sum(map(len, rows)) / MOST)
+    points, rows = points[::step], rows[::step]
     means = [fmean(row.values()) for row in rows]
     # the first generation is spread over all of the search, so it tells what is far
     cap = far_above([m for m, row in zip(means, rows, strict=True) if row.keys() & rows[0].keys()])

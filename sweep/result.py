@@ -116,29 +116,36 @@ def write(folder: Path, work: Work, lefts: Sequence[Left], seconds: float) -> No
     os.replace(temporary, folder / "result.json")
 
 
-def read(jobs: Path, study: str) -> dict[Key, Outcome]:
-    """Read what the jobs of a study left; of two results of one trial the later job's counts."""
+def read(jobs: Path, study: str, generation: int) -> dict[Key, Outcome]:
+    """Read what a generation's jobs left; of two results of one trial the later job's counts."""
     outcomes: dict[Key, Outcome] = {}
-    for result in _results(jobs, study):
+    for result in _results(jobs, study, generation):
         outcomes |= _outcomes(result)
     return outcomes
 
 
-def suspects(jobs: Path, study: str) -> list[list[Key]]:
+def suspects(jobs: Path, study: str, generation: int) -> list[list[Key]]:
     """Return the trials that lost the device together, job by job."""
     return [
         [(result["generation"], trial["number"]) for trial in result["trials"]]
-        for result in _results(jobs, study)
+        for result in _results(jobs, study, generation)
         if not result["outcomes"]
     ]
 
 
-def _results(jobs: Path, study: str) -> Iterator[dict[str, Any]]:
+_generation_of: dict[tuple[Path, int], int] = {}  # by path and time: each is read whole but once
+
+
+def _results(jobs: Path, study: str, generation: int) -> Iterator[dict[str, Any]]:
     for number in job_numbers(jobs):
         path = jobs / str(number) / "result.json"
-        if path.exists():
+        if not path.exists():
+            continue
+        file = path, path.stat().st_mtime_ns
+        if _generation_of.get(file, generation) == generation:
             result = json.loads(path.read_text())
-            if result["study"] == study:
+            _generation_of[file] = result["generation"]
+            if (result["study"], result["generation"]) == (study, generation):
                 yield result
 
 

@@ -150,4 +150,4 @@ def sampler(plan: Plan, number: int) -> BaseSampler:
             return RandomSampler(seed=own)
 
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
+optuna.logging.set_verbosity(optuna.logging.ERROR)  # what is wrong is told in one line, by us

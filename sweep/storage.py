@@ -5,13 +5,13 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, PendingRollbackError, SQLAlchemyError
 
 from sweep.config import BadInput, Unreachable
 from sweep.mistake import masked
@@ -42,8 +42,7 @@ def _storage(url: str) -> BaseStorage:
     sqlite = url.startswith("sqlite")
     kwargs = {"connect_args": {"timeout": BUSY}} if sqlite else {"pool_pre_ping": True}
     escaped = url.replace("{", "{{").replace("}", "}}")  # Optuna formats its URLs
-    storage = optuna.storages.get_storage(RDBStorage(escaped, engine_kwargs=kwargs))
-    patient_one: BaseStorage = PatientStorage(storage, url)
+    patient_one: BaseStorage = PatientStorage(RDBStorage(escaped, engine_kwargs=kwargs), url)
     return patient_one
 
 
@@ -74,7 +73,7 @@ def away(error: BaseException) -> bool:
     cause = error.__cause__ or error
     if "(sqlite3." in str(cause):
         return "locked" in str(cause)
-    return isinstance(cause, OperationalError | InterfaceError)
+    return isinstance(cause, OperationalError | InterfaceError | PendingRollbackError)
 
 
 def patient(name: str) -> Callable[..., Any]:
@@ -93,6 +92,8 @@ def patient(name: str) -> Callable[..., Any]:
                 text = f"study.storage={masked(self.url)}: {reason(error)}"
                 if not away(error) or time.monotonic() - begin > PATIENCE:
                     raise Unreachable(f"{text}; the same command goes on from here") from error
+            with suppress(SQLAlchemyError):
+                self.database.remove_session()  # with the transaction that broke
             if not attempt:
                 print(f"\nwarning: {text}: waiting for it", file=sys.stderr)
             time.sleep(min(0.1 * 2**attempt, 5.0))
@@ -100,8 +101,8 @@ def patient(name: str) -> Callable[..., Any]:
     return call
 
 
-def _init(self: Any, storage: BaseStorage, url: str) -> None:
-    self.storage, self.url = storage, url
+def _init(self: Any, database: RDBStorage, url: str) -> None:
+    self.storage, self.database, self.url = optuna.storages.get_storage(database), database, url
 
 
 # Optuna's whole interface to a storage, every call of it patient

@@ -34,6 +34,8 @@ from sweep.sampler import sampler
 from sweep.storage import name_value, open_study
 from sweep.training import Launch, SweepFailed, Training
 
+NEWS = 1.1  # times as many trials, and the pictures are drawn again: their cost grows with them
+
 
 def run(plans: Sequence[Plan], launch: Launch) -> None:
     """Check every study, then run and report them one by one."""
@@ -57,6 +59,7 @@ class Search:
 
     study: optuna.Study
     dashboard: Dashboard
+    shown = 0  # trials in the pictures
 
     def __init__(self, plan: Plan, launch: Launch) -> None:
         """Check what needs torch and the data; nothing is written before `run`."""
@@ -169,7 +172,7 @@ class Search:
     def _generation(self, generation: int, numbers: range) -> None:
         """Train one generation, or what is missing of it, and tell the study."""
         known = dict(enumerate(self._trials()))
-        trials = {number: self._trial(number, known.get(number)) for number in numbers}
+        trials = {number: self._trial(number, known) for number in numbers}
         waiting = {n: trial for n, trial in trials.items() if isinstance(trial, Trial)}
         points = {n: trial.params for n, trial in waiting.items()}
         key = f"baselines:{generation}"
@@ -187,18 +190,22 @@ class Search:
                 o for o in map(outcomes.__getitem__, baselines) if not o.error and not o.diverged
             ]
             self.study.set_user_attr(key, [outcome.summary() for outcome in done])
-        if waiting and self._found_something():
+        news = numbers.stop >= NEWS * self.shown
+        if waiting and news and self._found_something():
             self.dashboard.show(findings.collect(self.study), generation + 1)
+            self.shown = numbers.stop
 
-    def _trial(self, number: int, frozen: FrozenTrial | None) -> Trial | FrozenTrial:
+    def _trial(self, number: int, known: dict[int, FrozenTrial]) -> Trial | FrozenTrial:
         """Return trial `number`: as it ended, or to be trained, asked for now or earlier."""
-        if frozen is not None and frozen.state.is_finished():
-            return frozen
+        if number in known and known[number].state.is_finished():
+            return known[number]
         self.study.sampler = sampler(self.plan, number)
-        if frozen is not None and frozen.state == TrialState.RUNNING:
-            trial = Trial(self.study, frozen._trial_id)  # a command that was stopped left it
-        else:
+        if number not in known:
             trial = self.study.ask()
+            if trial.number != number:  # an ask before it was answered by a broken connection
+                known.update(enumerate(self._trials()))
+        if number in known:
+            trial = Trial(self.study, known[number]._trial_id)  # nobody else is at it
         for axis in self.plan.axes:
             axis.suggest(trial, self.plan.grid)
         return trial

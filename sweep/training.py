@@ -46,7 +46,7 @@ class Training:
         missing = [{"number": n, "params": p} for n, p in points.items() if n not in finished]
         groups = cut(missing, len(seeds), self._fuse())
         works = [Work(self.digest, generation, seeds, group, test) for group in groups]
-        suspects = result.suspects(self.folder, self.digest)
+        suspects = result.suspects(self.folder, self.digest, generation)
         self._launch([part for work in works for part in _apart(work, suspects)])
         finished = self._found(generation, seeds, points, failed=True)
         if len(finished) < len(points):
@@ -67,7 +67,7 @@ class Training:
     def _found(
         self, generation: int, seeds: list[int], points: Points, failed: bool
     ) -> dict[int, Outcome]:
-        outcomes = result.read(self.folder, self.digest)
+        outcomes = result.read(self.folder, self.digest, generation)
         mine = {n: outcomes.get((generation, n)) for n in points}
         return {
             n: outcome

@@ -193,3 +193,11 @@ def test_answer_on_simulated_curves(curve):
         f.verdict == ("no dropout" if curve == "rising" else "helps") or curve == "rising"
         for f in found
     )
+
+
+def test_thousands_of_trials_are_thinned_and_give_the_same_answer():
+    rng = np.random.default_rng(0)
+    rates = rng.uniform(0, 0.8, 3000).round(4).tolist()
+    rows = [{7: (rate - 0.3) ** 2 + rng.normal(0, 0.005)} for rate in rates]
+    found = best([{"dropout": rate} for rate in rates], rows, [RATE])
+    assert found.point["dropout"] == pytest.approx(0.3, abs=0.02)

@@ -46,7 +46,8 @@ print(tally.lost, tally.running, tally.different)
 """
 ASKS_ANEW = """
 real = study.Search._trial
-study.Search._trial = lambda s, n, t: real(s, n, t if t and t.state.is_finished() else None)
+done = lambda known: {n: t for n, t in known.items() if t.state.is_finished()}
+study.Search._trial = lambda search, number, known: real(search, number, done(known))
 """
 OTHER_SEEDS = "study.seeds_of = lambda g, n: [os.getpid() % 1000 + i for i in range(n)]"
 

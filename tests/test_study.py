@@ -8,7 +8,9 @@ from pathlib import Path
 import optuna
 import pytest
 import torch
+from optuna.storages import RDBStorage
 from optuna.trial import TrialState
+from sqlalchemy.exc import OperationalError
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from models.mlp import MLP, MLPConfig
@@ -195,6 +197,25 @@ def test_stopped_anywhere_and_resumed_equals_never_stopped(sweep, monkeypatch, o
         assert [p.step for p in events.Scalars("loss/val")] == [1, 2]
 
 
+@pytest.mark.parametrize("name", ["_create_new_trial", "set_trial_state_values"])
+def test_a_storage_that_breaks_after_it_has_written_makes_no_trial_more(sweep, monkeypatch, name):
+    command = ["study.n_trials=6", "study.generation=3"]
+    whole = values(sweep(*command, "study.name=whole"))
+    real, calls = getattr(RDBStorage, name), []
+
+    def breaking(*args, **kwargs):
+        answer = real(*args, **kwargs)
+        calls.append(1)
+        if len(calls) == 2:
+            raise OperationalError("COMMIT", {}, Exception("the connection broke"))
+        return answer
+
+    monkeypatch.setattr(RDBStorage, name, breaking)
+    folder = sweep(*command, "study.name=broken")
+    assert values(folder) == whole and len(calls) > 2
+    assert all(t.state == TrialState.COMPLETE for t in load_study(folder).trials)
+
+
 def test_a_typed_name_with_another_fingerprint_is_refused(sweep):
     folder = sweep("dropout=0.0,0.2", "study.name=mine")
     before = values(folder)
@@ -269,10 +290,10 @@ def test_half_a_result_is_no_result(tmp_path, monkeypatch):
         patch.setattr(result.json, "dump", torn)
         with pytest.raises(OSError, match="disk full"):
             result.write(tmp_path / "0", work, [result.Left(error="x")], 1.0)
-    assert result.read(tmp_path, "mine") == {}
+    assert result.read(tmp_path, "mine", 0) == {}
     result.write(tmp_path / "0", work, [result.Left(error="x")], 1.0)
-    assert result.read(tmp_path, "mine")[0, 0].error == "x"
-    assert result.read(tmp_path, "another") == {}
+    assert result.read(tmp_path, "mine", 0)[0, 0].error == "x"
+    assert result.read(tmp_path, "another", 0) == {}
 
 
 def losses(folder):
