@@ -243,6 +243,25 @@ def test_a_sweep_from_the_command_line(tmp_path):
     assert (tmp_path / "runs" / "mine" / "study.db").exists()
 
 
+WATCHED = """
+import sys
+def hook(event, args):
+    if event in ("socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo"):
+        print("SOCKET", event, args, file=sys.stderr)
+sys.addaudithook(hook)
+from sweep.run import main
+sys.exit(main())
+"""
+
+
+def test_a_sweep_opens_no_socket(tmp_path):
+    arguments = ["dropout=0.0,0.25", "study.name=mine", *TINY]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    watched = [sys.executable, "-c", WATCHED, *arguments]
+    done = subprocess.run(watched, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0 and "SOCKET" not in done.stderr, done.stderr
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_interrupted_and_gone_on(tmp_path, number, code):
     tiny = [o for o in TINY if not o.startswith("train.epochs")]
