@@ -26,19 +26,15 @@ class StudySweeper(Sweeper):
 
         defaults = [f"{key}={value}" for key, value in self.params.items()]
         studies = plans(self.context.config_loader, self.config, defaults, arguments)
-        from sweep.study import run  # imports torch: only once the command line is sound
+        from sweep.studies import run  # imports torch: only once the command line is sound
 
         return run(studies, self.launch)
 
     def launch(self, config: DictConfig, jobs: Sequence[Sequence[str]], first: int) -> list[str]:
-        """Run jobs, each a list of overrides, with the launcher of a study; results are files.
-
-        Returned is why there are none, of each job that says so.
-        """
+        """Run jobs, each a list of overrides, with a config's launcher; return what they do."""
         from hydra.core.plugins import Plugins
 
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.context, task_function=self.task_function, config=config
         )
-        returns = launcher.launch(jobs, initial_job_idx=first)
-        return [job.return_value for job in returns if job.return_value]
+        return [job.return_value for job in launcher.launch(jobs, initial_job_idx=first)]

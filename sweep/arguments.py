@@ -8,6 +8,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from sweep.config import BadInput
+from sweep.launcher import check_installed
 
 CONF = Path(__file__).parent.parent / "conf"
 OF_OPTUNA_SWEEPER = {  # its keys -> ours
@@ -42,6 +43,8 @@ def check(arguments: Sequence[str]) -> None:
         key = str(override.key_or_group)
         if key.startswith("hydra"):
             _check_hydra(key, argument)
+            if key == "hydra/launcher":
+                check_installed(str(override.value()))
             continue
         if override.is_add() or override.is_force_add() or override.is_delete():
             raise BadInput(f"{argument}: keys cannot be added or taken away")

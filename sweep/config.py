@@ -105,6 +105,7 @@ class StudyConfig:
     baseline: bool = True  # train rate 0 beside the others where the search has no such trial
     confirm: bool = True  # train the rate found, and rate 0, on fresh seeds; then read the test set
     robustness: bool = False  # repeat the confirmation at a third and at three times train.lr
+    max_retries: int = 2  # of a job that is lost with its worker; then its trials fail
     prune: str = "none"  # none | halving: the worse half leaves after 1/4 and 1/2 of the epochs
     each: list[str] = field(default_factory=list)  # keys whose values make a study each
 
@@ -112,6 +113,7 @@ class StudyConfig:
         between("study.n_trials", self.n_trials, 1, MOST_TRIALS)
         between("study.generation", self.generation, 1, 1000)
         between("study.seeds", self.seeds, 1, 1000)
+        between("study.max_retries", self.max_retries, 0, 100)
         one_of("study.metric", self.metric, ("val_loss", "val_error"))
         one_of("study.prune", self.prune, ("none", "halving"))
         if self.name is not None:

@@ -13,7 +13,7 @@ from sweep import findings
 from sweep.answer import LOOKS, Gain, gain
 from sweep.progress import progress
 from sweep.result import CONFIRMATION, Outcome, seeds_of
-from sweep.training import Points, SweepFailed, Training
+from sweep.training import Points, Steps, SweepFailed, Training
 
 CHOSEN, BASELINE = 0, -1  # numbers of the two points
 FACTORS = (1 / 3, 3)  # on the learning rate: does the conclusion stand there?
@@ -21,7 +21,7 @@ Params = dict[str, Any]
 Values = dict[str, list[float]]  # metric -> one for each seed
 
 
-def confirm(study: optuna.Study, training: Training) -> None:
+def confirm(study: optuna.Study, training: Training) -> Steps[None]:
     """Note in the study what fresh seeds say of its answer, unless they said it of this one.
 
     Raises SweepFailed where a training diverged or failed.
@@ -31,10 +31,10 @@ def confirm(study: optuna.Study, training: Training) -> None:
     if not known or known["chosen"]["params"] != chosen:
         study.set_user_attr("robustness", None)
         study.set_user_attr("confirmation", None)  # in case what comes is stopped
-        study.set_user_attr("confirmation", look(training, chosen, baseline))
+        study.set_user_attr("confirmation", (yield from look(training, chosen, baseline)))
     wanted = training.plan.config.study.robustness and not study.user_attrs.get("robustness")
     if wanted and baseline is not None and baseline != chosen:
-        study.set_user_attr("robustness", elsewhere(training, chosen, baseline))
+        study.set_user_attr("robustness", (yield from elsewhere(training, chosen, baseline)))
 
 
 def contestants(study: optuna.Study) -> tuple[Params, Params | None]:
@@ -47,7 +47,7 @@ def contestants(study: optuna.Study) -> tuple[Params, Params | None]:
     return dict(found.point), baseline
 
 
-def look(training: Training, chosen: Params, baseline: Params | None) -> dict[str, Any]:
+def look(training: Training, chosen: Params, baseline: Params | None) -> Steps[dict[str, Any]]:
     """Train both points on fresh seeds, pairs of them, and judge their difference.
 
     Where both are one point, or there is no baseline, the first look's seeds only give the value.
@@ -59,10 +59,9 @@ def look(training: Training, chosen: Params, baseline: Params | None) -> dict[st
     seeds: list[int] = []
     verdict: Gain | None = None
     metric = training.plan.config.study.metric
-    progress.start(0, "confirmation")
     for number, n in enumerate(LOOKS):
         fresh = seeds_of(CONFIRMATION + number, n - len(seeds))
-        outcomes = _trained(training, CONFIRMATION + number, fresh, points, test=True)
+        outcomes = yield from _trained(training, CONFIRMATION + number, fresh, points, test=True)
         for outcome in outcomes.values():
             if outcome.error or outcome.diverged:
                 raise SweepFailed(outcome.error or "the confirmation diverged: no verdict")
@@ -82,15 +81,14 @@ def look(training: Training, chosen: Params, baseline: Params | None) -> dict[st
     }
 
 
-def elsewhere(training: Training, chosen: Params, baseline: Params) -> list[dict[str, Any]]:
+def elsewhere(training: Training, chosen: Params, baseline: Params) -> Steps[list[dict[str, Any]]]:
     """Compare both points at other learning rates; `gain` is None where a training diverged."""
     config, generation = training.plan.config, CONFIRMATION + len(LOOKS)
     points = {}
     for i, factor in enumerate(FACTORS):
         for number, point in ((i, chosen), (-1 - i, baseline)):
             points[number] = point | {"train.lr": factor * point.get("train.lr", config.train.lr)}
-    progress.start(0, "confirmation")
-    outcomes = _trained(training, generation, seeds_of(generation, LOOKS[0]), points)
+    outcomes = yield from _trained(training, generation, seeds_of(generation, LOOKS[0]), points)
     found = []
     for i, factor in enumerate(FACTORS):
         pair, metric = (outcomes[i], outcomes[-1 - i]), config.study.metric
@@ -102,9 +100,9 @@ def elsewhere(training: Training, chosen: Params, baseline: Params) -> list[dict
 
 def _trained(
     training: Training, generation: int, seeds: list[int], points: Points, test: bool = False
-) -> dict[int, Outcome]:
-    progress.extend(len(points) * len(seeds) * training.plan.config.train.epochs)
-    return training.outcomes(generation, seeds, points, test)
+) -> Steps[dict[int, Outcome]]:
+    progress.extend(len(points) * len(seeds) * training.plan.config.train.epochs, "confirmation")
+    return (yield from training.outcomes(generation, seeds, points, test))
 
 
 def _gain(chosen: Sequence[float], baseline: Sequence[float]) -> Gain:

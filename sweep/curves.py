@@ -17,7 +17,7 @@ from tensorboard.plugins.hparams.api_pb2 import STATUS_FAILURE, STATUS_SUCCESS
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
 
 from sweep.events import EventFile
-from sweep.result import CONFIRMATION
+from sweep.result import CONFIRMATION, Key, Outcome
 
 TAGS = {  # as they are called in the results -> as TensorBoard groups them
     "val_loss": "loss/val",
@@ -122,6 +122,17 @@ class Curves:
         about = metadata.create_summary_metadata(end)
         tag, nothing = metadata.SESSION_END_INFO_TAG, metadata.NULL_TENSOR
         writer.add(Summary(value=[Summary.Value(tag=tag, metadata=about, tensor=nothing)]))
+
+
+def redraw(folder: Path, outcomes: Mapping[Key, Outcome]) -> None:
+    """Write the event files of trials anew, whose job could not write them where they belong."""
+    for (generation, number), outcome in outcomes.items():
+        if outcome.error:
+            continue
+        with Curves(folder, [Run(outcome.params, number, generation)]) as curves:
+            for epoch, rows in enumerate(zip(*outcome.curves.values(), strict=True), 1):
+                metrics = zip(outcome.curves, ([row] for row in rows), strict=True)
+                curves.log(epoch, dict(metrics))
 
 
 def scalars(points: Mapping[str, float]) -> Summary:

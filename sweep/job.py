@@ -8,7 +8,7 @@ import json
 import logging
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -19,7 +19,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from sweep import result
-from sweep.config import BadInput, Config, Unreachable, is_rate, typed
+from sweep.claim import Withdrawn, check, claimed
+from sweep.config import BadInput, Config, Unreachable, typed
 from sweep.culprit import in_halves
 from sweep.curves import Curves, Run
 from sweep.data import Data, load, load_test
@@ -35,54 +36,76 @@ log = logging.getLogger(__name__)
 lost = False  # whether a trial took the device from this process
 
 
-def run(cfg: DictConfig) -> str | None:
-    """Train what `cfg.population` says in Hydra's output folder.
+def run(cfg: DictConfig) -> str:
+    """Train what `cfg.population` says in Hydra's output folder; return what the result file holds.
 
-    Faults of trials end up in the result; returned is why there is none.
+    Faults of trials end up in the result. Where there is none, returned is {"stopped": why} or,
+    for what is no user's or machine's fault, {"fault": traceback}: plain data, which every
+    launcher brings back, unlike exceptions.
     """
+    folder = Path(HydraConfig.get().runtime.output_dir)
     try:
-        _run(typed(cfg), Path(HydraConfig.get().runtime.output_dir))
+        with claimed(folder):
+            return _run(typed(cfg), folder)
     except OSError as error:
-        return f"{error.filename or 'a file'}: {error.strerror}"
+        return json.dumps({"stopped": f"{error.filename or 'a file'}: {error.strerror}"})
     except (BadInput, Unreachable) as error:
-        return str(error)
-    return None
+        return json.dumps({"stopped": str(error)})
+    except Withdrawn:
+        return json.dumps({"stopped": "the study no longer waits for it"})
+    except Exception:
+        return json.dumps({"fault": traceback.format_exc()})
 
 
-def _run(config: Config, folder: Path) -> None:
+def _run(config: Config, folder: Path) -> str:
     global lost
-    if lost:
-        return  # the same command goes on in a process that has one
+    if lost:  # the same command goes on in a process that has one
+        return json.dumps({"fault": "the device is lost; the same command goes on"})
     work = result.from_json(config.population)
+    device = pick_device(config.train.device, _place())
+    progress.tell(folder)
     begin = time.monotonic()
     try:
-        lefts = in_halves(lambda part: train(config, part, folder.parent.parent), work)
+        lefts = in_halves(lambda part: train(config, part, device, folder), work)
     except torch.AcceleratorError:
         log.exception("the device is lost")
         lost = True
         alone = len(work.trials) == 1
         lefts = [Left(error=traceback.format_exc(), lost=True)] if alone else []
-    result.write(folder, work, lefts, time.monotonic() - begin)
+    text = result.to_text(work, lefts, time.monotonic() - begin)
+    result.write(folder, text)
+    return text
 
 
-def train(config: Config, work: Work, folder: Path) -> list[Left]:
-    """Train one population, its event files in folder; return what each trial leaves."""
-    device = pick_device(config.train.device)
+def _place() -> int:
+    """Return which of a machine's GPUs is this job's: where jobs run side by side, by number."""
+    hydra = HydraConfig.get()
+    return 0 if hydra.runtime.choices["hydra/launcher"] == "basic" else int(hydra.job.num)
+
+
+def train(config: Config, work: Work, device: torch.device, folder: Path) -> list[Left]:
+    """Train one population in a job's folder; return what each trial leaves."""
     data = load(config.data).to(device)
     settings = [setting(config, trial["params"], data) for trial in work.trials]
     population = Population(settings, work.seeds, config.train, device)
     runs = [Run(trial["params"], trial["number"], work.generation) for trial in work.trials]
-    with Curves(folder, runs) as curves:
-        history = train_epochs(config, work, population, data, curves)
+    with Curves(folder.parent.parent, runs) as curves:
+        history = train_epochs(config, work, population, data, curves, folder)
     tested = test(population, config, data) if work.test else [{} for _ in history]
     lowering = {"device": str(device), "members": len(settings) * len(work.seeds)}
     lowering |= {"at_once": population.at_once, "fused": population.skeleton.fused}
+    lowering |= {"threads": torch.get_num_threads()} if device.type == "cpu" else {}
     log.info("trained %s", lowering)
     return [Left(*both, lowering=lowering) for both in zip(history, tested, strict=True)]
 
 
 def train_epochs(
-    config: Config, work: Work, population: Population, data: Data, curves: Curves
+    config: Config,
+    work: Work,
+    population: Population,
+    data: Data,
+    curves: Curves,
+    folder: Path,
 ) -> list[dict[str, Table]]:
     """Train through all epochs, telling the curves and the bar; return each trial's metrics."""
     rates = [float(trial["params"]["dropout"]) for trial in work.trials]
@@ -98,6 +121,7 @@ def train_epochs(
         means = [fmean(row) for row in metrics[config.study.metric]]
         text = f"{work.title}, epoch {epoch}/{config.train.epochs}"
         progress.show(text, zip(means, (rates[trial] for trial in left), strict=True))
+        check(folder)
         if epoch in halves:
             places = stay([work.trials[trial]["params"] for trial in left], means)
             gone = (len(left) - len(places)) * len(work.seeds)
@@ -152,23 +176,17 @@ def section(params: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return {k.removeprefix(prefix): v for k, v in params.items() if k.startswith(prefix)}
 
 
-def pick_device(name: str) -> torch.device:
-    """Return the device that train.device names, if this machine has it."""
+def pick_device(name: str, place: int = 0) -> torch.device:
+    """Return the device that train.device names, if this machine has it.
+
+    Where it names none of several GPUs, they are given out by place.
+    """
     n_gpus = torch.cuda.device_count()
     if name == "auto":
         name = "cuda" if n_gpus else "cpu"
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= n_gpus:
         raise BadInput(f"train.device={name}: this machine has {n_gpus} CUDA devices; use auto")
+    if name == "cuda" and place:
+        return torch.device("cuda", place % n_gpus)
     return device
-
-
-def cut(trials: Sequence[dict[str, Any]], n_seeds: int, fuse: int) -> list[list[dict[str, Any]]]:
-    """Cut trials into populations: one architecture each, and no more than `fuse` members."""
-    shapes: dict[str, list[dict[str, Any]]] = {}
-    for trial in trials:
-        numbers = section(trial["params"], "model.")
-        shape = {key: value for key, value in numbers.items() if not is_rate(key)}
-        shapes.setdefault(json.dumps(shape), []).append(trial)
-    size = max(1, fuse // n_seeds)
-    return [group[i : i + size] for group in shapes.values() for i in range(0, len(group), size)]

@@ -59,6 +59,10 @@ class Outcome(Left):
     seeds: list[int] = field(kw_only=True)
     member_epochs_per_second: float = field(kw_only=True)
 
+    @classmethod
+    def of_lost_job(cls, reason: str, params: dict[str, Any], seeds: list[int]) -> "Outcome":
+        return cls(error=reason, params=params, seeds=seeds, member_epochs_per_second=0.0)
+
     def finals(self) -> dict[str, list[float]]:
         """Return each metric after the last epoch, for each seed."""
         return {metric: self.curves[metric][-1] for metric in METRICS}
@@ -102,15 +106,20 @@ def from_json(text: str) -> Work:
     return Work(**json.loads(text))
 
 
-def write(folder: Path, work: Work, lefts: Sequence[Left], seconds: float) -> None:
-    """Save what a job's trials left, atomically; nothing of them where they are suspect.
+def to_text(work: Work, lefts: Sequence[Left], seconds: float) -> str:
+    """Return what a job's trials left as JSON; nothing of them where they are suspect.
 
     Trials are suspect where they lost the device together, and one of them must be the culprit.
     """
     result = {**asdict(work), "outcomes": [asdict(left) for left in lefts], "seconds": seconds}
+    return json.dumps(result)
+
+
+def write(folder: Path, text: str) -> None:
+    """Save a job's result, atomically."""
     temporary = folder / "result.json.tmp"
     with temporary.open("w") as file:
-        json.dump(result, file)
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, folder / "result.json")
@@ -120,7 +129,7 @@ def read(jobs: Path, study: str, generation: int) -> dict[Key, Outcome]:
     """Read what a generation's jobs left; of two results of one trial the later job's counts."""
     outcomes: dict[Key, Outcome] = {}
     for result in _results(jobs, study, generation):
-        outcomes |= _outcomes(result)
+        outcomes |= of_trials(result)
     return outcomes
 
 
@@ -149,11 +158,18 @@ def _results(jobs: Path, study: str, generation: int) -> Iterator[dict[str, Any]
                 yield result
 
 
+def unfinished(jobs: Path) -> list[Path]:
+    """Return the folders of the jobs that left no result."""
+    folders = [jobs / str(number) for number in job_numbers(jobs)]
+    return [folder for folder in folders if not (folder / "result.json").exists()]
+
+
 def job_numbers(jobs: Path) -> list[int]:
     return sorted(int(path.name) for path in jobs.glob("*") if path.name.isdigit())
 
 
-def _outcomes(result: Mapping[str, Any]) -> dict[Key, Outcome]:
+def of_trials(result: Mapping[str, Any]) -> dict[Key, Outcome]:
+    """Return what a job's result says of its trials."""
     lefts, seeds = [Left(**left) for left in result["outcomes"]], result["seeds"]
     epochs = sum(len(left.curves.get("val_loss", ())) for left in lefts)
     speed = epochs * len(seeds) / result["seconds"]

@@ -5,9 +5,8 @@ was told is in its storage: the same command goes on from there.
 """
 
 import json
-import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,16 @@ import optuna
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from sweep import data, findings, report
+from sweep import claim, data, findings, report, result
 from sweep.config import BadInput, Unreachable, require
 from sweep.confirm import confirm
 from sweep.dashboard import SHOWN_BY_DEFAULT, Dashboard
 from sweep.digits import DataUnavailable
+from sweep.findings import Answer
 from sweep.fingerprint import different, digest, fingerprint, versions
 from sweep.inspection import try_out
 from sweep.job import pick_device
+from sweep.launcher import Launcher
 from sweep.mistake import masked
 from sweep.model import check_numbers
 from sweep.owner import owner
@@ -32,26 +33,9 @@ from sweep.progress import progress
 from sweep.result import Outcome, seeds_of
 from sweep.sampler import sampler
 from sweep.storage import name_value, open_study
-from sweep.training import Launch, SweepFailed, Training
+from sweep.training import Steps, SweepFailed, Training
 
 NEWS = 1.1  # times as many trials, and the pictures are drawn again: their cost grows with them
-
-
-def run(plans: Sequence[Plan], launch: Launch) -> None:
-    """Check every study, then run and report them one by one."""
-    answers = []
-    for search in [Search(plan, launch) for plan in plans]:
-        with search.opened():
-            search.run()
-            answers.append(report.write(search.study, search.folder))
-            search.dashboard.tell(answers[-1], search.plan.n_generations + 1)
-        print(report.text(answers[-1], search.folder), flush=True)
-    if len(answers) > 1:
-        print(report.comparison(answers), flush=True)
-        picture = report.moved(answers, search.folder.parent)
-        print(f"\nhow the best rate moves: {picture}" if picture else "", flush=True)
-        together = os.path.relpath(search.folder.parent)
-        print(f"curves of all: tensorboard --logdir {together}", flush=True)
 
 
 class Search:
@@ -61,10 +45,11 @@ class Search:
     dashboard: Dashboard
     shown = 0  # trials in the pictures
 
-    def __init__(self, plan: Plan, launch: Launch) -> None:
+    def __init__(self, plan: Plan, launcher: Launcher) -> None:
         """Check what needs torch and the data; nothing is written before `run`."""
         self.plan, self.warnings = plan, list[str]()
-        self.device = pick_device(plan.config.train.device)
+        device = plan.config.train.device
+        self.device = pick_device(device).type if launcher.here else device
         check_numbers(plan.config.model, plan.axes)
         samples = self._data()
         size, most = plan.config.train.batch_size, len(samples.train)
@@ -76,8 +61,9 @@ class Search:
         made = f"{self.plan.labels['model']}-{self.plan.labels['data']}-{self.digest[:8]}"
         self.name = self.plan.config.study.name or made.replace("/", "-")  # of a group in a group
         self.folder = Path(self.plan.cfg.hydra.sweep.dir).resolve() / self.name
-        jobs, device = self.folder / "jobs", self.device.type
-        self.training = Training(self.plan, self.name, self.digest, jobs, device, launch)
+        self.training = Training(
+            self.plan, self.name, self.digest, self.folder, self.device, launcher
+        )
 
     def _data(self) -> data.Data:
         """Read the data, or those that they fall back on."""
@@ -94,33 +80,35 @@ class Search:
             print(f"warning: {self.warnings[-1]}", file=sys.stderr)
             return samples
 
-    def run(self) -> None:
+    def run(self) -> Steps[None]:
         """Train what is missing of the trials; each has its result when this returns."""
+        claim.settle(result.unfinished(self.training.jobs))
         n, size, config = self.plan.n_trials, self.plan.generation, self.plan.config
         left = n - sum(trial.state.is_finished() for trial in self._trials()[:n])
         if n > SHOWN_BY_DEFAULT:
             few = f"TensorBoard shows runs by default up to {SHOWN_BY_DEFAULT} only"
             print(f"warning: {n} trials: {few}; type a filter there", file=sys.stderr)
         if left > 0:
-            progress.start(left * config.study.seeds * config.train.epochs)
-        try:
-            for generation, first in enumerate(range(0, n, size)):
-                self._generation(generation, range(first, min(first + size, n)))
-        finally:
-            progress.close()
+            progress.extend(left * config.study.seeds * config.train.epochs, "generation 1")
+        for generation, first in enumerate(range(0, n, size)):
+            yield from self._generation(generation, range(first, min(first + size, n)))
         if not self._found_something():
             raise SweepFailed(f"all trials of {self.name} failed; see {self.folder}")
         if config.study.confirm:
-            self._confirm()
+            yield from self._confirm()
 
-    def _confirm(self) -> None:
+    def _confirm(self) -> Steps[None]:
         try:
-            confirm(self.study, self.training)
+            yield from confirm(self.study, self.training)
         except SweepFailed as error:
             self.warnings.append(f"not confirmed: {str(error).strip().splitlines()[-1]}")
             self.study.set_user_attr("warnings", self.warnings)
-        finally:
-            progress.close()
+
+    def report(self) -> Answer:
+        """Write the report of the study as it stands."""
+        answer = report.write(self.study, self.folder)
+        self.dashboard.tell(answer, self.plan.n_generations + 1)
+        return answer
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -148,9 +136,9 @@ class Search:
         if stored != self.fingerprint:
             keys = ", ".join(different(stored, self.fingerprint))
             raise BadInput(f"study.name={self.name}: exists, with another {keys}; choose another")
-        made_with = study.user_attrs.get("versions", versions(str(self.device)))
-        if made_with != versions(str(self.device)):
-            keys = ", ".join(different(made_with, versions(str(self.device))))
+        made_with = study.user_attrs.get("versions", versions(self.device))
+        if made_with != versions(self.device):
+            keys = ", ".join(different(made_with, versions(self.device)))
             print(f"warning: {self.name} was begun with another {keys}", file=sys.stderr)
         name_value(study, self.plan.config.study.metric)
         study.set_user_attr("fingerprint", self.fingerprint)
@@ -169,7 +157,7 @@ class Search:
     def _trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
 
-    def _generation(self, generation: int, numbers: range) -> None:
+    def _generation(self, generation: int, numbers: range) -> Steps[None]:
         """Train one generation, or what is missing of it, and tell the study."""
         known = dict(enumerate(self._trials()))
         trials = {number: self._trial(number, known) for number in numbers}
@@ -181,7 +169,7 @@ class Search:
         config = self.plan.config
         progress.extend(len(baselines) * config.study.seeds * config.train.epochs)
         seeds = seeds_of(generation, config.study.seeds)
-        outcomes = self.training.outcomes(generation, seeds, {**points, **baselines})
+        outcomes = yield from self.training.outcomes(generation, seeds, {**points, **baselines})
         for number, trial in waiting.items():
             before = known[number].intermediate_values if number in known else {}
             self._tell(trial, outcomes[number], before)

@@ -1,73 +1,104 @@
-"""Having points trained: jobs are launched for what no finished job has left a result of."""
+"""Having points trained: jobs are asked for where no finished job has left a result.
 
+`Training.outcomes` yields what it needs trained and goes on once whoever drives it had it launched
+(sweep/studies.py), so that several studies can fill one launch.
+"""
+
+import json
+import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from omegaconf import DictConfig
+from typing import Any, TypeVar
 
 from sweep import result
-from sweep.config import Unreachable
+from sweep.config import Unreachable, is_rate
 from sweep.culprit import halves
-from sweep.job import cut
+from sweep.curves import redraw
+from sweep.job import section
+from sweep.launcher import Launcher
 from sweep.plan import Plan
 from sweep.result import Outcome, Work
 
 FUSE = {"cpu": 64, "cuda": 512}  # members of a population where train.fuse is auto
-Launch = Callable[[DictConfig, Sequence[Sequence[str]], int], list[str]]
 Points = Mapping[int, dict[str, Any]]  # number -> what is trained; below 0 stand baselines
+T = TypeVar("T")
+Steps = Generator[list[Work], None, T]  # yields what is to be trained before it can go on
 
 
 class SweepFailed(Exception):
     """Nothing came of it: all jobs or all trials failed."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Training:
     """The jobs of one study."""
 
     plan: Plan
     name: str
     digest: str
-    folder: Path
-    device: str  # cpu | cuda
-    launch: Launch
+    folder: Path  # the study's
+    device: str  # cpu | cuda, or auto where the jobs run elsewhere
+    launcher: Launcher
+    loss: str = ""  # why jobs were lost, last
+
+    @property
+    def jobs(self) -> Path:
+        return self.folder / "jobs"
 
     def outcomes(
         self, generation: int, seeds: list[int], points: Points, test: bool = False
-    ) -> dict[int, Outcome]:
-        """Return what became of the points, from the jobs' files or by training them now.
+    ) -> Steps[dict[int, Outcome]]:
+        """Return what became of the points, from the jobs' files or by having them trained now.
 
-        Raises SweepFailed where all of them failed.
+        Raises SweepFailed where all of them failed, Unreachable where all jobs were lost.
         """
         finished = self._found(generation, seeds, points, failed=False)
-        missing = [{"number": n, "params": p} for n, p in points.items() if n not in finished]
-        groups = cut(missing, len(seeds), self._fuse())
-        works = [Work(self.digest, generation, seeds, group, test) for group in groups]
-        suspects = result.suspects(self.folder, self.digest, generation)
-        self._launch([part for work in works for part in _apart(work, suspects)])
-        finished = self._found(generation, seeds, points, failed=True)
-        if len(finished) < len(points):
-            raise SweepFailed(
-                f"a job left no result: see {self.folder}/*/job.log; the same command goes on"
+        suspects = result.suspects(self.jobs, self.digest, generation)
+        works = [
+            part
+            for group in self._groups(points, len(seeds))
+            for part in _apart(
+                Work(
+                    self.digest,
+                    generation,
+                    seeds,
+                    [trial for trial in group if trial["number"] not in finished],
+                    test,
+                ),
+                suspects,
             )
+        ]
+        retries = self.plan.config.study.max_retries
+        for _ in range(1 + retries):
+            if works:
+                yield works
+            finished = self._found(generation, seeds, points, failed=True)
+            works = [w for w in works if any(t["number"] not in finished for t in w.trials)]
+        if points and not finished:
+            raise Unreachable(f"all jobs were lost: {self.loss}; the same command goes on")
+        lost = f"lost with its job {1 + retries} times: {self.loss}"
+        for number in points.keys() - finished.keys():
+            finished[number] = Outcome.of_lost_job(lost, points[number], seeds)
         broken = [outcome.error for outcome in finished.values() if outcome.error]
         if broken and len(broken) == len(finished):
             raise SweepFailed(broken[0])
         return finished
 
-    def _fuse(self) -> int:
+    def _groups(self, points: Points, n_seeds: int) -> list[list[dict[str, Any]]]:
+        """Cut points into populations, always alike: a lost one is trained as it was composed."""
+        trials = [{"number": number, "params": params} for number, params in points.items()]
         if self.plan.config.study.prune == "halving":
-            return sys.maxsize  # the halves are those of a generation
+            return cut(trials, n_seeds, sys.maxsize)  # the halves are those of a generation
         fuse = self.plan.config.train.fuse
-        return FUSE[self.device] if fuse == "auto" else int(fuse)
+        most = FUSE.get(self.device, FUSE["cuda"]) if fuse == "auto" else int(fuse)
+        return cut(trials, n_seeds, most, self.launcher.at_once)
 
     def _found(
         self, generation: int, seeds: list[int], points: Points, failed: bool
     ) -> dict[int, Outcome]:
-        outcomes = result.read(self.folder, self.digest, generation)
+        outcomes = result.read(self.jobs, self.digest, generation)
         mine = {n: outcomes.get((generation, n)) for n in points}
         return {
             n: outcome
@@ -77,17 +108,45 @@ class Training:
             and (failed or outcome.error is None or outcome.lost)
         }
 
-    def _launch(self, works: Sequence[Work]) -> None:
-        """Run the jobs; raise Unreachable where one could not read or write what it needs."""
-        if not works:
-            return
+    def member_epochs(self, work: Work) -> int:
+        return len(work.trials) * len(work.seeds) * self.plan.config.train.epochs
+
+    def overrides(self, work: Work) -> list[str]:
+        """Return the command line of one job."""
+        return [*self.base_overrides(), f"population='{result.to_json(work)}'"]
+
+    def base_overrides(self) -> list[str]:
+        """Return what all jobs have in common; none needs what may hold a password."""
         given = [o for o in self.plan.overrides if not o.startswith("study.storage=")]
-        overrides = [*given, f"study.name={self.name}"]  # no job needs what may hold a password
-        config = self.plan.loader.load_sweep_config(self.plan.base, overrides)
-        jobs = [[*overrides, f"population='{result.to_json(work)}'"] for work in works]
-        first = 1 + max(result.job_numbers(self.folder), default=-1)
-        for reason in self.launch(config, jobs, first):
-            raise Unreachable(f"{reason}; the same command goes on from here")
+        places = {"hydra.sweep.dir": str(self.folder.parent)}  # as the owner sees them
+        if isinstance(root := self.plan.config.data.get("root"), str):
+            places["data.root"] = str(Path(root).resolve())
+            given = [o for o in given if not o.startswith("data.root=")]
+        env = [f"++hydra.job.env_set.{key}='{value}'" for key, value in self.launcher.env.items()]
+        places_of = [f"{key}='{_quoted(place)}'" for key, place in places.items()]
+        return [*given, *places_of, *env, f"study.name={self.name}"]
+
+    def take_in(self, number: int, returned: str | None) -> None:
+        """Keep what a job says it left; where no folder is shared, its files are written here.
+
+        Raises Unreachable where it could not read or write what it needs, SweepFailed for a fault.
+        """
+        left = json.loads(returned) if returned else {}
+        if "fault" in left:
+            raise SweepFailed(left["fault"])
+        if "stopped" in left:
+            raise Unreachable(f"{left['stopped']}; the same command goes on from here")
+        folder = self.jobs / str(number)
+        if returned and not (folder / "result.json").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            result.write(folder, returned)
+            redraw(self.folder, result.of_trials(left))
+        if returned and not left["outcomes"]:
+            raise SweepFailed(f"the device is lost: see {folder}/job.log; the same command goes on")
+
+
+def _quoted(path: str) -> str:
+    return path.replace("\\", "\\\\").replace("'", "\\'")
 
 
 def _apart(work: Work, suspects: Sequence[Sequence[result.Key]]) -> Iterator[Work]:
@@ -101,3 +160,32 @@ def _apart(work: Work, suspects: Sequence[Sequence[result.Key]]) -> Iterator[Wor
             return
     if work.trials:
         yield work
+
+
+def cut(
+    trials: Sequence[dict[str, Any]], n_seeds: int, fuse: int, n_parts: int = 1
+) -> list[list[dict[str, Any]]]:
+    """Cut trials into populations: one architecture each, and no more than `fuse` members.
+
+    Each architecture is cut into n_parts of about equal size, one for each of as many workers; the
+    largest come first, so that the last to end are small.
+    """
+    shapes: dict[str, list[dict[str, Any]]] = {}
+    for trial in trials:
+        numbers = section(trial["params"], "model.")
+        shape = {key: value for key, value in numbers.items() if not is_rate(key)}
+        shapes.setdefault(json.dumps(shape), []).append(trial)
+    groups = sorted(shapes.items(), key=lambda item: -_size(json.loads(item[0])))
+    return [part for _, group in groups for part in _parts(group, n_seeds, fuse, n_parts)]
+
+
+def _size(shape: Mapping[str, Any]) -> float:
+    return math.prod(v for v in shape.values() if isinstance(v, int | float))
+
+
+def _parts(
+    group: list[dict[str, Any]], n_seeds: int, fuse: int, n_parts: int
+) -> Iterator[list[dict[str, Any]]]:
+    n = min(len(group), max(n_parts, math.ceil(len(group) / max(1, fuse // n_seeds))))
+    for i in range(n):
+        yield group[len(group) * i // n : len(group) * (i + 1) // n]

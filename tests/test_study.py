@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from models.mlp import MLP, MLPConfig
-from sweep import curves, result
+from sweep import batch, curves, result
 from sweep.answer import best
 from sweep.config import BadInput, TrainConfig
 from sweep.data import load
@@ -22,7 +22,7 @@ from sweep.digits import DataUnavailable
 from sweep.owner import owner
 from sweep.population import Population, Setting
 from sweep.space import Axis
-from sweep.training import SweepFailed, Training
+from sweep.training import SweepFailed
 from tests.conftest import DEVICE, load_study
 
 
@@ -172,7 +172,7 @@ def stop_at(monkeypatch, owner, name, call):
         (optuna.Study, "ask", 3),
         (optuna.Study, "tell", 6),
         (result, "write", 1),
-        (Training, "_launch", 2),
+        (batch, "_run", 2),
         pytest.param(optuna.trial.Trial, "suggest_float", 2, marks=pytest.mark.slow),
         pytest.param(optuna.Study, "tell", 1, marks=pytest.mark.slow),
         pytest.param(optuna.Study, "tell", 3, marks=pytest.mark.slow),
@@ -282,16 +282,17 @@ def test_half_a_result_is_no_result(tmp_path, monkeypatch):
     (tmp_path / "0").mkdir()
     work = result.Work("mine", 0, [0], [{"number": 0, "params": {"dropout": 0.5}}])
 
-    def torn(content, file):
-        file.write('{"study": "mi')
+    text = result.to_text(work, [result.Left(error="x")], 1.0)
+
+    def torn(file):
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(result.json, "dump", torn)
+        patch.setattr(result.os, "fsync", torn)
         with pytest.raises(OSError, match="disk full"):
-            result.write(tmp_path / "0", work, [result.Left(error="x")], 1.0)
+            result.write(tmp_path / "0", text[:13])
     assert result.read(tmp_path, "mine", 0) == {}
-    result.write(tmp_path / "0", work, [result.Left(error="x")], 1.0)
+    result.write(tmp_path / "0", text)
     assert result.read(tmp_path, "mine", 0)[0, 0].error == "x"
     assert result.read(tmp_path, "another", 0) == {}
 
@@ -340,22 +341,22 @@ def test_a_lost_device_is_taken_for_no_trials_fault_but_the_culprits(sweep, monk
     monkeypatch.setattr(job, "lost", False)  # in the end it is put back
     real, trained = job.train, []
 
-    def train(config, work, folder):
+    def train(config, work, *places):
         trained.append([trial["number"] for trial in work.trials])
         if 2 in trained[-1]:
             raise torch.AcceleratorError("CUDA error: device-side assert triggered")
-        return real(config, work, folder)
+        return real(config, work, *places)
 
     monkeypatch.setattr(job, "train", train)
     command = "dropout=0.0,0.1,0.2,0.3,0.4", "study.name=mine", "train.fuse=8"
-    for _ in range(3):
+    for _ in range(2):
         with pytest.raises(SweepFailed, match="same command"):
             sweep(*command)
         assert not any(t.state.is_finished() for t in load_study(Path("runs/mine")).trials)
         monkeypatch.setattr(job, "lost", False)  # another process
     states = [trial.state.name for trial in load_study(sweep(*command)).trials]
     assert states == ["COMPLETE"] * 2 + ["FAIL"] + ["COMPLETE"] * 2
-    assert trained == [[0, 1, 2, 3], [0, 1], [2, 3], [2], [3], [4]]
+    assert trained == [[0, 1], [2, 3, 4], [2], [3], [4]]
 
 
 def test_when_everything_fails_the_command_does_and_can_be_repeated(sweep, monkeypatch):

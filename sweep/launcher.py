@@ -1,0 +1,101 @@
+"""Hydra's launcher of a command: how many jobs it runs at once, and what it must be told for that.
+
+Launchers are plugins; this is the only file that knows them apart.
+"""
+
+import importlib.util
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from sweep.config import BadInput, Unreachable
+
+EXTRAS = {  # launcher -> the extra in pyproject.toml that installs it
+    "joblib": "joblib",
+    "submitit_local": "submitit",
+    "submitit_slurm": "submitit",
+    "ray": "ray",
+}
+HERE = ("basic", "joblib", "submitit_local")
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """A launcher as a study needs to know it."""
+
+    name: str
+    at_once: int  # jobs
+    settings: dict[str, Any] = field(default_factory=dict)  # of its own, where the user left them
+    env: dict[str, Any] = field(default_factory=dict)  # what its jobs find in their environment
+
+    @property
+    def here(self) -> bool:
+        """Whether jobs run on the owner's machine, so that it can be asked what it has."""
+        return self.name in HERE
+
+    @property
+    def alone(self) -> bool:
+        """Whether jobs run in the command's own process, one after another."""
+        return self.name == "basic"
+
+    @property
+    def at_a_time(self) -> int | None:
+        """How many jobs may be given to it in one launch."""
+        return self.at_once if self.name == "submitit_local" else None  # which starts them all
+
+
+def check_installed(name: str) -> None:
+    """Raise BadInput for a launcher whose plugin is missing."""
+    extra = EXTRAS.get(name)
+    if extra and not importlib.util.find_spec(f"hydra_plugins.hydra_{extra}_launcher"):
+        raise BadInput(f"hydra/launcher={name}: is not installed; try uv run --extra {extra}")
+
+
+def _named(cfg: DictConfig) -> str:
+    return str(cfg.hydra.runtime.choices["hydra/launcher"])
+
+
+def runs_here(cfg: DictConfig) -> bool:
+    return _named(cfg) in HERE
+
+
+def launcher(cfg: DictConfig, n_gpus: int) -> Launcher:
+    """Return the launcher that a config names; n_gpus of this machine are for its jobs.
+
+    Raises Unreachable where a cluster does not answer.
+    """
+    name, given = _named(cfg), cfg.hydra.launcher
+    cores = len(os.sched_getaffinity(0))
+    if name == "joblib":  # which gives each process its share of the cores
+        n = given.n_jobs if given.n_jobs > 0 else n_gpus or cores
+        return Launcher(name, n, {"n_jobs": n})
+    if name == "submitit_local":  # which hides GPUs, and gives each process all cores
+        n = n_gpus or cores
+        threads = max(1, cores // n)
+        env = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": threads}
+        return Launcher(name, n, {"gpus_per_node": given.gpus_per_node or n_gpus}, env)
+    if name == "submitit_slurm":
+        return Launcher(name, given.array_parallelism)
+    if name == "ray":
+        return _ray(given)
+    return Launcher(name, 1)
+
+
+def _ray(given: DictConfig) -> Launcher:
+    """Start or join a Ray cluster, and ask it how many jobs it can run at once."""
+    import ray
+
+    init = OmegaConf.to_container(given.ray.init, resolve=True)
+    assert isinstance(init, dict)
+    try:
+        ray.init(**{str(key): value for key, value in init.items()}, ignore_reinit_error=True)
+    except (ConnectionError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise Unreachable(f"hydra.launcher.ray.init.address={init['address']}: {reason}") from None
+    has = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    remote = {"num_cpus": 1, "num_gpus": min(1, has.get("GPU", 0)), **given.ray.remote}
+    needed = {"CPU": remote["num_cpus"], "GPU": remote["num_gpus"]}
+    n = min(int(has.get(key, 0) // each) for key, each in needed.items() if each)
+    return Launcher("ray", max(1, n), {"ray": {"remote": remote}})
