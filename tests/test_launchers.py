@@ -2,7 +2,12 @@
 
 import json
 import os
+import secrets
+import shutil
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -16,7 +21,7 @@ from sweep.config import BadInput
 from sweep.launcher import check_installed
 from sweep.training import cut
 from tests.conftest import load_study
-from tests.test_command import command, start
+from tests.test_command import ROOT, command, start
 
 STUDY = ["data=mnist5k", "data.n_train=400", "data.n_val=200", "model.width=16", "train.epochs=2"]
 STUDY += ["study.seeds=2", "study.n_trials=8", "study.generation=4", "train.device=cpu"]
@@ -163,7 +168,7 @@ def test_a_job_that_always_dies_fails_its_own_trials_only(tmp_path):
         tmp_path,
         *(use("joblib"), "model=deadly", "hydra.searchpath=[file://conf]", "dropout=0.0,0.2,0.5"),
         *(*rest, "study.max_retries=1", "train.fuse=2", "study.confirm=false"),
-        PYTHONPATH=f"{tmp_path}:{Path(__file__).parent.parent}",
+        PYTHONPATH=f"{tmp_path}:{ROOT}",
     )
     assert code == 0 and err.count("warning: a job was lost") == 2, err
     trials = load_study(tmp_path / "runs" / "mine").trials
@@ -305,3 +310,37 @@ def points(folder):
         tags = sorted(events.Tags()["scalars"])
         curves[run.name] = [[(p.step, p.value) for p in events.Scalars(tag)] for tag in tags]
     return curves
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """A Ray cluster that runs, and has a file system of its own where the studies are."""
+    use("ray")
+    if os.getuid() or not shutil.which("unshare"):
+        pytest.skip("only root can give processes a file system of their own")
+    env = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
+    env |= {"PYTHONPATH": str(ROOT), "RAY_TMPDIR": "/tmp"}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (tmp_path / "runs").mkdir()
+    ray = f"{Path(sys.executable).parent}/ray"
+    begin = f"{ray} start --head --port={port} --num-cpus=2 --include-dashboard=false"
+    own = f"mount -t tmpfs none {tmp_path}/runs && {begin} --disable-usage-stats"
+    done = subprocess.run(["unshare", "-m", "sh", "-c", own], env=env, capture_output=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    yield f"127.0.0.1:{port}", {key: env[key] for key in env if key.startswith("RAY_")}
+    subprocess.run([ray, "stop", "--force"], env=env, capture_output=True)
+
+
+@pytest.mark.slow
+def test_machines_that_share_no_folder(basic, cluster, tmp_path):
+    address, env = cluster
+    at = f"hydra.launcher.ray.init.address={address}"
+    code, _, err = command(tmp_path, "hydra/launcher=ray", at, *STUDY, **env)
+    assert code == 0, err
+    same(found(tmp_path), basic)
+    study = tmp_path / "runs" / "mine"
+    assert not list(study.glob("jobs/*/job.log")), "the jobs wrote elsewhere"
+    runs = points(study)
+    assert len(runs) >= 8 and all(len(curve) == 2 for tags in runs.values() for curve in tags)
