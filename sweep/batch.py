@@ -31,22 +31,35 @@ def _run(jobs: Jobs, launcher: Launcher, launch: Launch) -> None:
     folders = [training.jobs / str(first + i) for i, (training, _) in enumerate(jobs)]
     config = _config(jobs[0][0], launcher)
     overrides = [training.overrides(work) for training, work in jobs]
-    returned: Sequence[str | None]
     if launcher.alone:
         returned = launch(config, overrides, first)
     else:
-        member_epochs = sum(training.member_epochs(work) for training, work in jobs)
-        with progress.following(folders, member_epochs):
-            try:
-                returned = launch(config, overrides, first)
-            except KeyboardInterrupt:
-                claim.withdraw(_without_result(folders))
-                raise
-            except Exception as error:  # of its own kind in each launcher where a worker dies
-                _miss(error, jobs, folders)
-                returned = [None] * len(jobs)
+        returned = _followed(jobs, folders, lambda: launch(config, overrides, first))
     for number, ((training, _), left) in enumerate(zip(jobs, returned, strict=True), first):
         training.take_in(number, left)
+
+
+def _followed(
+    jobs: Jobs, folders: Sequence[Path], launch: Callable[[], Sequence[str | None]]
+) -> Sequence[str | None]:
+    """Run jobs in other processes, of which some may die; return what each returns, if anything."""
+    before = progress.done
+    try:
+        with progress.following(folders):
+            returned = launch()
+    except KeyboardInterrupt:
+        claim.withdraw(_without_result(folders))
+        raise
+    except Exception as error:  # of its own kind in each launcher where a worker dies
+        reason = masked(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")
+        print(f"\nwarning: a job was lost: {reason}", file=sys.stderr)
+        claim.settle(_without_result(folders))  # others go on without their launcher
+        for training, _ in jobs:
+            training.loss = reason
+        returned = [(f / "result.json").read_text() if _left(f) else None for f in folders]
+    done = [t.member_epochs(w) for (t, w), left in zip(jobs, returned, strict=True) if left]
+    progress.advance(before + sum(done) - progress.done)
+    return returned
 
 
 def _config(training: Training, launcher: Launcher) -> DictConfig:
@@ -58,14 +71,9 @@ def _config(training: Training, launcher: Launcher) -> DictConfig:
     return config
 
 
-def _miss(error: Exception, jobs: Jobs, folders: Sequence[Path]) -> None:
-    """Say why jobs are lost, and wait for those that go on without their launcher."""
-    reason = masked(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")
-    print(f"\nwarning: a job was lost: {reason}", file=sys.stderr)
-    for training, _ in jobs:
-        training.loss = reason
-    claim.settle(_without_result(folders))
-
-
 def _without_result(folders: Sequence[Path]) -> list[Path]:
-    return [folder for folder in folders if not (folder / "result.json").exists()]
+    return [folder for folder in folders if not _left(folder)]
+
+
+def _left(folder: Path) -> bool:
+    return (folder / "result.json").exists()

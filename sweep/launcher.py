@@ -73,14 +73,18 @@ def launcher(cfg: DictConfig, n_gpus: int) -> Launcher:
         return Launcher(name, n, {"n_jobs": n})
     if name == "submitit_local":  # which hides GPUs, and gives each process all cores
         n = n_gpus or cores
-        threads = max(1, cores // n)
-        env = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": threads}
-        return Launcher(name, n, {"gpus_per_node": given.gpus_per_node or n_gpus}, env)
+        own = {"gpus_per_node": given.gpus_per_node or n_gpus}
+        return Launcher(name, n, own, _threads(max(1, cores // n)))
     if name == "submitit_slurm":
-        return Launcher(name, given.array_parallelism)
+        cpus = given.cpus_per_task
+        return Launcher(name, given.array_parallelism, env=_threads(cpus) if cpus else {})
     if name == "ray":
         return _ray(given)
     return Launcher(name, 1)
+
+
+def _threads(n: int) -> dict[str, Any]:
+    return {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": n}
 
 
 def _ray(given: DictConfig) -> Launcher:

@@ -91,8 +91,8 @@ class Progress:
             self.bar = None
 
     @contextmanager
-    def following(self, folders: Sequence[Path], member_epochs: float) -> Iterator[None]:
-        """Follow jobs that run in other processes and take so many member-epochs."""
+    def following(self, folders: Sequence[Path]) -> Iterator[None]:
+        """Follow jobs that run in other processes."""
         before, ended = self.done, threading.Event()
 
         def follow() -> None:
@@ -104,7 +104,6 @@ class Progress:
         try:
             yield
             self._read(before, folders)
-            self.advance(before + member_epochs - self.done)
         finally:
             ended.set()
             thread.join()

@@ -31,6 +31,8 @@ def _run(arguments: list[str]) -> int:
 
 
 def _app() -> None:
+    import warnings
+
     import hydra
     from omegaconf import DictConfig
 
@@ -41,6 +43,8 @@ def _app() -> None:
 
         return run(cfg)
 
+    # the files in conf/hydra/launcher are meant to be checked by the plugins' schemas
+    warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against")
     hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
 
 
