@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from sweep.config import BadInput, Unreachable
+from sweep.config import BadInput, Unreachable, between, require
 
 EXTRAS = {  # launcher -> the extra in pyproject.toml that installs it
     "joblib": "joblib",
@@ -76,6 +76,7 @@ def launcher(cfg: DictConfig, n_gpus: int) -> Launcher:
         own = {"gpus_per_node": given.gpus_per_node or n_gpus}
         return Launcher(name, n, own, _threads(max(1, cores // n)))
     if name == "submitit_slurm":
+        between("hydra.launcher.array_parallelism", given.array_parallelism, 1, 10_000)
         cpus = given.cpus_per_task
         return Launcher(name, given.array_parallelism, env=_threads(cpus) if cpus else {})
     if name == "ray":
@@ -101,5 +102,10 @@ def _ray(given: DictConfig) -> Launcher:
     has = ray.cluster_resources()  # type: ignore[no-untyped-call]
     remote = {"num_cpus": 1, "num_gpus": min(1, has.get("GPU", 0)), **given.ray.remote}
     needed = {"CPU": remote["num_cpus"], "GPU": remote["num_gpus"]}
-    n = min(int(has.get(key, 0) // each) for key, each in needed.items() if each)
-    return Launcher("ray", max(1, n), {"ray": {"remote": remote}})
+    fits = [int(has.get(key, 0) // each) for key, each in needed.items() if each]
+    allowed = (
+        f"must fit the cluster, which has {has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs"
+    )
+    require(all(fits), "hydra.launcher.ray.remote", needed, allowed)
+    n = min(fits, default=1)
+    return Launcher("ray", n, {"ray": {"remote": remote}})

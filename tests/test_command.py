@@ -160,6 +160,7 @@ BAD = [
     (["dropout=${train.lr}"], "dropout=${train.lr}: must be a number"),
     (["study.each=[1]"], "study.each=[1]: must be numbers"),
     (["study.each=null"], "study.each=null: must not be null"),
+    (["study.max_retries=-1"], "study.max_retries=-1: must be from 0 to 100"),
 ]
 
 
