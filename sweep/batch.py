@@ -7,11 +7,12 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from sweep import claim, result
+from sweep.config import Unreachable
 from sweep.launcher import Launcher
 from sweep.mistake import masked
 from sweep.progress import progress
 from sweep.result import Work
-from sweep.training import Training
+from sweep.training import SweepFailed, Training
 
 # runs jobs, each a list of overrides, the first with this number; returns what each of them does
 Launch = Callable[[DictConfig, Sequence[Sequence[str]], int], Sequence[str | None]]
@@ -35,8 +36,14 @@ def _run(jobs: Jobs, launcher: Launcher, launch: Launch) -> None:
         returned = launch(config, overrides, first)
     else:
         returned = _followed(jobs, folders, lambda: launch(config, overrides, first))
+    failures = []
     for number, ((training, _), left) in enumerate(zip(jobs, returned, strict=True), first):
-        training.take_in(number, left)
+        try:
+            training.take_in(number, left)
+        except (SweepFailed, Unreachable) as error:
+            failures.append(error)
+    if failures:  # only now: what the others left is kept
+        raise failures[0]
 
 
 def _followed(

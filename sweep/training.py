@@ -54,37 +54,33 @@ class Training:
 
         Raises SweepFailed where all of them failed, Unreachable where all jobs were lost.
         """
-        finished = self._found(generation, seeds, points, failed=False)
-        suspects = result.suspects(self.jobs, self.digest, generation)
-        works = [
-            part
-            for group in self._groups(points, len(seeds))
-            for part in _apart(
-                Work(
-                    self.digest,
-                    generation,
-                    seeds,
-                    [trial for trial in group if trial["number"] not in finished],
-                    test,
-                ),
-                suspects,
-            )
-        ]
-        retries = self.plan.config.study.max_retries
-        for _ in range(1 + retries):
+        works = self._works(generation, seeds, points, test)
+        times = 1 + self.plan.config.study.max_retries
+        for _ in range(times):
             if works:
                 yield works
             finished = self._found(generation, seeds, points, failed=True)
             works = [w for w in works if any(t["number"] not in finished for t in w.trials)]
         if points and not finished:
             raise Unreachable(f"all jobs were lost: {self.loss}; the same command goes on")
-        lost = f"lost with its job {1 + retries} times: {self.loss}"
         for number in points.keys() - finished.keys():
+            lost = f"lost with its job {times} times: {self.loss}"
             finished[number] = Outcome.of_lost_job(lost, points[number], seeds)
         broken = [outcome.error for outcome in finished.values() if outcome.error]
         if broken and len(broken) == len(finished):
             raise SweepFailed(broken[0])
         return finished
+
+    def _works(self, generation: int, seeds: list[int], points: Points, test: bool) -> list[Work]:
+        """Return what is still to be trained; trials that lost a device together, apart."""
+        finished = self._found(generation, seeds, points, failed=False)
+        suspects = result.suspects(self.jobs, self.digest, generation)
+        works = []
+        for group in self._groups(points, len(seeds)):
+            missing = [trial for trial in group if trial["number"] not in finished]
+            work = Work(self.digest, generation, seeds, missing, test)
+            works += list(_apart(work, suspects))
+        return works
 
     def _groups(self, points: Points, n_seeds: int) -> list[list[dict[str, Any]]]:
         """Cut points into populations, always alike: a lost one is trained as it was composed."""
