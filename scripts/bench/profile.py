@@ -6,6 +6,7 @@ From the first ask to the last tell. "job" is what no other clock covers of a jo
 and stacking the members.
 """
 
+import inspect
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 
 from scripts.bench import ours
 from scripts.bench.workload import chosen
-from sweep import job
+from sweep import batch, job
 from sweep.curves import Curves
 from sweep.dashboard import Dashboard
 from sweep.data import Split
@@ -23,14 +24,13 @@ from sweep.optimizer import StackedAdamW
 from sweep.population import Population
 from sweep.skeleton import Skeleton
 from sweep.study import Search
-from sweep.training import Training
 
 WORK = {"forward", "backward", "optimiser", "evaluation"}
 CLOCKS: tuple[tuple[Any, str, str], ...] = (
     (Search, "run", "rest"),
     (Search, "_trial", "Optuna"),
     (Search, "_tell", "Optuna"),
-    (Training, "_launch", "Hydra"),
+    (batch, "_run", "Hydra"),
     (job, "train", "job"),
     (Dashboard, "show", "answer"),
     (Population, "evaluate", "evaluation"),
@@ -72,7 +72,14 @@ class Profile:
                 self.switch()
                 self.running.pop()
 
-        return clock
+        def clock_steps(*args: Any) -> Any:
+            self.switch()
+            self.running.append(part)
+            yield from function(*args)  # what happens between its steps is its own, too
+            self.switch()
+            self.running.pop()
+
+        return clock_steps if inspect.isgeneratorfunction(function) else clock
 
 
 def main() -> None:
