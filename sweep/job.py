@@ -6,6 +6,7 @@ lost job is run again as it was and gives the same numbers.
 
 import json
 import logging
+import os
 import time
 import traceback
 from collections.abc import Mapping
@@ -60,6 +61,8 @@ def run(cfg: DictConfig) -> str:
 def _run(config: Config, folder: Path) -> str:
     global lost
     if lost:  # the same command goes on in a process that has one
+        if not _in_command():
+            os._exit(1)  # and so does this one, by a worker in place of this
         return json.dumps({"fault": "the device is lost; the same command goes on"})
     work = result.from_json(config.population)
     device = pick_device(config.train.device, _place())
@@ -79,8 +82,12 @@ def _run(config: Config, folder: Path) -> str:
 
 def _place() -> int:
     """Return which of a machine's GPUs is this job's: where jobs run side by side, by number."""
-    hydra = HydraConfig.get()
-    return 0 if hydra.runtime.choices["hydra/launcher"] == "basic" else int(hydra.job.num)
+    return 0 if _in_command() else int(HydraConfig.get().job.num)
+
+
+def _in_command() -> bool:
+    """Tell whether jobs run in the command's own process, one after another."""
+    return bool(HydraConfig.get().runtime.choices["hydra/launcher"] == "basic")
 
 
 def train(config: Config, work: Work, device: torch.device, folder: Path) -> list[Left]:

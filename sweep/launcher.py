@@ -5,6 +5,7 @@ Launchers are plugins; this is the only file that knows them apart.
 
 import importlib.util
 import os
+import signal
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,11 +95,16 @@ def _ray(given: DictConfig) -> Launcher:
 
     init = OmegaConf.to_container(given.ray.init, resolve=True)
     assert isinstance(init, dict)
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(**{str(key): value for key, value in init.items()}, ignore_reinit_error=True)
-    except (ConnectionError, ValueError) as error:
+    except ConnectionError as error:
         reason = str(error).strip().splitlines()[0]
         raise Unreachable(f"hydra.launcher.ray.init.address={init['address']}: {reason}") from None
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise BadInput(f"hydra.launcher.ray.init: {str(error).strip().splitlines()[0]}") from None
+    finally:
+        signal.signal(signal.SIGTERM, on_sigterm)  # which Ray takes for itself
     has = ray.cluster_resources()  # type: ignore[no-untyped-call]
     remote = {"num_cpus": 1, "num_gpus": min(1, has.get("GPU", 0)), **given.ray.remote}
     needed = {"CPU": remote["num_cpus"], "GPU": remote["num_gpus"]}

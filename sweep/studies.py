@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from sweep import report
-from sweep.batch import Launch, run_jobs
+from sweep.batch import Failures, Launch, run_jobs
+from sweep.config import Unreachable
 from sweep.findings import Answer
 from sweep.job import pick_device
 from sweep.launcher import Launcher, launcher, runs_here
@@ -22,10 +23,11 @@ def run(plans: Sequence[Plan], launch: Launch) -> None:
     """Check every study, then run and report them; one that fails leaves the others alone."""
     cfg = plans[0].cfg
     chosen = launcher(cfg, _n_gpus(plans[0].config.train.device) if runs_here(cfg) else 0)
-    searches = [Search(plan, chosen) for plan in plans]
+    every = [Search(plan, chosen) for plan in plans]
+    searches = list({search.folder: search for search in every}.values())  # data may fall back
     together = [[search] for search in searches] if chosen.at_once == 1 else [searches]
     answers: dict[Search, Answer] = {}
-    failed: list[SweepFailed] = []
+    failed: list[Exception] = []
     for group in together:
         with ExitStack() as stack:
             for search in group:
@@ -61,27 +63,29 @@ def _compare(answers: list[Answer], folder: Path) -> None:
 
 def train(
     searches: Sequence[Search], chosen: Launcher, launch: Launch
-) -> Iterator[tuple[Search, SweepFailed | None]]:
+) -> Iterator[tuple[Search, Exception | None]]:
     """Drive studies to their ends, what all of them want trained in one launch; yield each ended.
 
-    With a study that failed comes why.
+    With a study that cannot go on comes why.
     """
     progress.begin()
     steps = {search: search.run() for search in searches}
+    failures: Failures = {}
     try:
         while steps:
             jobs = []
             for search, step in list(steps.items()):
-                failure = None
+                failure = failures.get(search.training)
                 try:
-                    jobs += [(search.training, work) for work in next(step)]
-                    continue
+                    works = step.throw(failure) if failure else next(step)
                 except StopIteration:
-                    pass
-                except SweepFailed as error:
-                    failure = error
-                del steps[search]
-                yield search, failure
-            run_jobs(jobs, chosen, launch)
+                    del steps[search]
+                    yield search, None
+                except (SweepFailed, Unreachable) as error:
+                    del steps[search]
+                    yield search, error
+                else:
+                    jobs += [(search.training, work) for work in works]
+            failures = run_jobs(jobs, chosen, launch)
     finally:
         progress.close()

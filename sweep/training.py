@@ -6,9 +6,11 @@
 
 import json
 import math
+import re
 import sys
+from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,7 +43,8 @@ class Training:
     folder: Path  # the study's
     device: str  # cpu | cuda, or auto where the jobs run elsewhere
     launcher: Launcher
-    loss: str = ""  # why jobs were lost, last
+    losses: Counter[str] = field(default_factory=Counter)  # how often a job was lost, by its JSON
+    reason: str = ""  # why the last one was
 
     @property
     def jobs(self) -> Path:
@@ -55,16 +58,21 @@ class Training:
         Raises SweepFailed where all of them failed, Unreachable where all jobs were lost.
         """
         works = self._works(generation, seeds, points, test)
-        times = 1 + self.plan.config.study.max_retries
-        for _ in range(times):
-            if works:
-                yield works
+        finished = self._found(generation, seeds, points, failed=True)
+        retries = self.plan.config.study.max_retries
+        while works:
+            yield works
             finished = self._found(generation, seeds, points, failed=True)
-            works = [w for w in works if any(t["number"] not in finished for t in w.trials)]
+            works = [
+                work
+                for work in works
+                if any(trial["number"] not in finished for trial in work.trials)
+                and self.losses[result.to_json(work)] <= retries
+            ]
         if points and not finished:
-            raise Unreachable(f"all jobs were lost: {self.loss}; the same command goes on")
+            raise Unreachable(f"all jobs were lost: {self.reason}; the same command goes on")
         for number in points.keys() - finished.keys():
-            lost = f"lost with its job {times} times: {self.loss}"
+            lost = f"lost with its job {1 + retries} times: {self.reason}"
             finished[number] = Outcome.of_lost_job(lost, points[number], seeds)
         broken = [outcome.error for outcome in finished.values() if outcome.error]
         if broken and len(broken) == len(finished):
@@ -104,6 +112,14 @@ class Training:
             and (failed or outcome.error is None or outcome.lost)
         }
 
+    def miss(self, work: Work, reason: str) -> None:
+        """Count a job that began and was lost."""
+        self.losses[result.to_json(work)] += 1
+        self.reason = reason
+
+    def was_lost(self, work: Work) -> bool:
+        return self.losses[result.to_json(work)] > 0
+
     def member_epochs(self, work: Work) -> int:
         return len(work.trials) * len(work.seeds) * self.plan.config.train.epochs
 
@@ -115,12 +131,13 @@ class Training:
         """Return what all jobs have in common; none needs what may hold a password."""
         given = [o for o in self.plan.overrides if not o.startswith("study.storage=")]
         places = {"hydra.sweep.dir": str(self.folder.parent)}  # as the owner sees them
-        if isinstance(root := self.plan.config.data.get("root"), str):
+        root = self.plan.config.data.get("root")
+        if isinstance(root, str) and "://" not in root:
             places["data.root"] = str(Path(root).resolve())
             given = [o for o in given if not o.startswith("data.root=")]
         env = [f"++hydra.job.env_set.{key}='{value}'" for key, value in self.launcher.env.items()]
-        places_of = [f"{key}='{_quoted(place)}'" for key, place in places.items()]
-        return [*given, *places_of, *env, f"study.name={self.name}"]
+        places_of = [f"{key}='{quoted(place)}'" for key, place in places.items()]
+        return [*given, *places_of, *env, f"study.name='{self.name}'", "study.storage=null"]
 
     def take_in(self, number: int, returned: str | None) -> None:
         """Keep what a job says it left; where no folder is shared, its files are written here.
@@ -141,8 +158,9 @@ class Training:
             raise SweepFailed(f"the device is lost: see {folder}/job.log; the same command goes on")
 
 
-def _quoted(path: str) -> str:
-    return path.replace("\\", "\\\\").replace("'", "\\'")
+def quoted(path: str) -> str:
+    """Put a path into Hydra's quotes, where a backslash means itself but before a quote."""
+    return re.sub(r"(\\+)(?='|$)", r"\1\1", path).replace("'", "\\'")
 
 
 def _apart(work: Work, suspects: Sequence[Sequence[result.Key]]) -> Iterator[Work]:

@@ -13,13 +13,14 @@ import time
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.trial import TrialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sweep import claim, job, result
 from sweep.config import BadInput
 from sweep.launcher import check_installed
-from sweep.training import cut
+from sweep.training import cut, quoted
 from tests.conftest import load_study
 from tests.test_command import ROOT, command, start
 
@@ -166,19 +167,24 @@ def test_a_job_that_always_dies_fails_its_own_trials_only(tmp_path):
     rest = [o for o in STUDY if not o.startswith(("model.", "study.n_trials", "study.generation"))]
     code, out, err = command(
         tmp_path,
-        *(use("joblib"), "model=deadly", "hydra.searchpath=[file://conf]", "dropout=0.0,0.2,0.5"),
+        *(
+            use("joblib"),
+            "model=deadly",
+            "hydra.searchpath=[file://conf]",
+            "dropout=0.5,0.0,0.2,0.3",
+        ),
         *(*rest, "study.max_retries=1", "train.fuse=2", "study.confirm=false"),
         PYTHONPATH=f"{tmp_path}:{ROOT}",
     )
     assert code == 0 and err.count("warning: a job was lost") == 2, err
     trials = load_study(tmp_path / "runs" / "mine").trials
-    assert [t.state.name for t in trials] == ["COMPLETE", "COMPLETE", "FAIL"]
-    assert trials[2].user_attrs["reason"].startswith("lost with its job 2 times: ")
+    assert [t.state.name for t in trials] == ["FAIL", "COMPLETE", "COMPLETE", "COMPLETE"]
+    assert trials[0].user_attrs["reason"].startswith("lost with its job 2 times: ")
     assert "best rate" in out
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local", "ray"])
 def test_interrupted_workers_end_and_the_same_command_goes_on(tmp_path, launcher):
     arguments = [use(launcher), *LONG, "study.n_trials=4", "study.confirm=false"]
     process = start(tmp_path, *arguments, "train.epochs=400")
@@ -344,3 +350,16 @@ def test_machines_that_share_no_folder(basic, cluster, tmp_path):
     assert not list(study.glob("jobs/*/job.log")), "the jobs wrote elsewhere"
     runs = points(study)
     assert len(runs) >= 8 and all(len(curve) == 2 for tags in runs.values() for curve in tags)
+
+
+@pytest.mark.parametrize("path", ["/a b/c", "/it's", '/"x"', r"/a\b", r"/a\\b", "/a\\", r"/a\'b"])
+def test_a_path_reaches_a_job_as_it_is(path):
+    override = OverridesParser.create().parse_override(f"data.root='{quoted(path)}'")
+    assert override.value() == path
+
+
+def test_two_commands_that_come_to_one_study_are_one(sweep, capsys):
+    missing = ["data.download=false", "study.baseline=false", "dropout=0.0,0.2"]
+    folder = sweep("data.root=nowhere,elsewhere", "data=mnist", *missing)
+    assert len(load_study(folder).trials) == 2
+    assert capsys.readouterr().out.count("to use it") == 1

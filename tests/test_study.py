@@ -172,7 +172,7 @@ def stop_at(monkeypatch, owner, name, call):
         (optuna.Study, "ask", 3),
         (optuna.Study, "tell", 6),
         (result, "write", 1),
-        (batch, "_run", 2),
+        (batch, "_config", 2),
         pytest.param(optuna.trial.Trial, "suggest_float", 2, marks=pytest.mark.slow),
         pytest.param(optuna.Study, "tell", 1, marks=pytest.mark.slow),
         pytest.param(optuna.Study, "tell", 3, marks=pytest.mark.slow),
