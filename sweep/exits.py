@@ -7,9 +7,7 @@ import traceback
 from collections.abc import Callable
 from types import FrameType
 
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, handled like Ctrl-C but for the exit code."""
+terminated = False  # by SIGTERM, which is handled like Ctrl-C but for the exit code
 
 
 def exit_code(work: Callable[[], int]) -> int:
@@ -40,9 +38,9 @@ def exit_code(work: Callable[[], int]) -> int:
             raise
         print(f"error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
         return 3
-    except KeyboardInterrupt as interrupt:
+    except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
-        return 143 if isinstance(interrupt, Terminated) else 130
+        return 143 if terminated else 130
 
 
 def _raised_by_hydra(error: BaseException) -> bool:
@@ -51,4 +49,6 @@ def _raised_by_hydra(error: BaseException) -> bool:
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    raise Terminated
+    global terminated
+    terminated = True  # an exception of our own would not survive all that it passes through
+    raise KeyboardInterrupt
