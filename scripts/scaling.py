@@ -1,11 +1,15 @@
 """What more workers bring and what larger generations cost: measured parts, and a simulation.
 
-    python -m scripts.scaling [--reps 40] [--storage URL] [--out docs/scaling.png]
+    python -m scripts.scaling [--reps 16] [--storage URL] [--out docs/scaling.png]
 
 A study of 64 trials x 3 seeds is cut into generations. Its answer comes from the curves and the
 noise of scripts/simulate.py; its time from what a trial costs its owner, measured here, and from
 the time of a job, which varies by `--spread` from one worker to the next.
 """
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of each process; small matrices gain by no more
 
 import argparse
 import itertools
@@ -83,7 +87,7 @@ def hours(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--reps", type=int, default=40)
+    parser.add_argument("--reps", type=int, default=16)
     parser.add_argument("--storage", help="a database to measure instead of SQLite")
     parser.add_argument("--job", type=float, default=600, help="seconds of 8 trials on one device")
     parser.add_argument("--start", type=float, default=6, help="seconds until a job trains")
