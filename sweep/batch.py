@@ -66,9 +66,9 @@ def _followed(
                 returned = launch()
         except Exception as error:  # of its own kind in each launcher where a worker dies
             _miss(error, jobs, folders)
-            returned = [(f / "result.json").read_text() if _left(f) else None for f in folders]
+            returned = [result.text(f) if result.left(f) else None for f in folders]
     except KeyboardInterrupt:
-        claim.withdraw(_without_result(folders))
+        claim.withdraw(result.unfinished(folders))
         raise
     done = [t.member_epochs(w) for (t, w), left in zip(jobs, returned, strict=True) if left]
     progress.advance(before + sum(done) - progress.done)
@@ -82,9 +82,9 @@ def _miss(error: Exception, jobs: Jobs, folders: Sequence[Path]) -> None:
     if not any(begun) and isinstance(error, ValueError | TypeError | HydraException):
         raise BadInput(f"hydra.launcher: {reason}") from None  # of what it was told
     print(f"\nwarning: a job was lost: {reason}", file=sys.stderr)
-    claim.settle(_without_result(folders))
+    claim.settle(result.unfinished(folders))
     for (training, work), folder, began in zip(jobs, folders, begun, strict=True):
-        if not _left(folder) and (began or not any(begun)):
+        if not result.left(folder) and (began or not any(begun)):
             training.miss(work, reason)
 
 
@@ -95,11 +95,3 @@ def _config(training: Training, launcher: Launcher) -> DictConfig:
     with open_dict(config):
         config.hydra.launcher = OmegaConf.merge(config.hydra.launcher, launcher.settings)
     return config
-
-
-def _without_result(folders: Sequence[Path]) -> list[Path]:
-    return [folder for folder in folders if not _left(folder)]
-
-
-def _left(folder: Path) -> bool:
-    return (folder / "result.json").exists()

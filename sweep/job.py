@@ -26,6 +26,7 @@ from sweep.culprit import in_halves
 from sweep.curves import Curves, Run
 from sweep.data import Data, load, load_test
 from sweep.halving import rungs, stay
+from sweep.launcher import in_command, named
 from sweep.model import builder
 from sweep.population import Population, Setting
 from sweep.progress import progress
@@ -66,7 +67,8 @@ def _run(config: Config, folder: Path) -> str:
         return json.dumps({"fault": "the device is lost; the same command goes on"})
     work = result.from_json(config.population)
     device = pick_device(config.train.device, _place())
-    progress.tell(folder)
+    if not _in_command():
+        progress.tell(folder)
     begin = time.monotonic()
     try:
         lefts = in_halves(lambda part: train(config, part, device, folder), work)
@@ -86,8 +88,7 @@ def _place() -> int:
 
 
 def _in_command() -> bool:
-    """Tell whether jobs run in the command's own process, one after another."""
-    return bool(HydraConfig.get().runtime.choices["hydra/launcher"] == "basic")
+    return in_command(named(HydraConfig.get()))
 
 
 def train(config: Config, work: Work, device: torch.device, folder: Path) -> list[Left]:

@@ -6,6 +6,7 @@ Launchers are plugins; this is the only file that knows them apart.
 import importlib.util
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,8 +39,7 @@ class Launcher:
 
     @property
     def alone(self) -> bool:
-        """Whether jobs run in the command's own process, one after another."""
-        return self.name == "basic"
+        return in_command(self.name)
 
     @property
     def at_a_time(self) -> int | None:
@@ -54,27 +54,29 @@ def check_installed(name: str) -> None:
         raise BadInput(f"hydra/launcher={name}: is not installed; try uv run --extra {extra}")
 
 
-def _named(cfg: DictConfig) -> str:
-    return str(cfg.hydra.runtime.choices["hydra/launcher"])
+def named(hydra: Any) -> str:
+    """Return the name of the launcher in Hydra's own config."""
+    return str(hydra.runtime.choices["hydra/launcher"])
 
 
-def runs_here(cfg: DictConfig) -> bool:
-    return _named(cfg) in HERE
+def in_command(name: str) -> bool:
+    """Tell whether a launcher runs jobs in the command's own process, one after another."""
+    return name == "basic"
 
 
-def launcher(cfg: DictConfig, n_gpus: int) -> Launcher:
-    """Return the launcher that a config names; n_gpus of this machine are for its jobs.
+def launcher(hydra: Any, n_gpus: Callable[[], int]) -> Launcher:
+    """Return the launcher in Hydra's config; n_gpus tells how many here its jobs may take.
 
     Raises Unreachable where a cluster does not answer.
     """
-    name, given = _named(cfg), cfg.hydra.launcher
+    name, given = named(hydra), hydra.launcher
     cores = len(os.sched_getaffinity(0))
     if name == "joblib":  # which gives each process its share of the cores
-        n = given.n_jobs if given.n_jobs > 0 else n_gpus or cores
+        n = given.n_jobs if given.n_jobs > 0 else n_gpus() or cores
         return Launcher(name, n, {"n_jobs": n})
     if name == "submitit_local":  # which hides GPUs, and gives each process all cores
-        n = n_gpus or cores
-        own = {"gpus_per_node": given.gpus_per_node or n_gpus}
+        n = n_gpus() or cores
+        own = {"gpus_per_node": given.gpus_per_node or n_gpus()}
         return Launcher(name, n, own, _threads(max(1, cores // n)))
     if name == "submitit_slurm":
         between("hydra.launcher.array_parallelism", given.array_parallelism, 1, 10_000)

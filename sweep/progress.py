@@ -35,10 +35,9 @@ class Progress:
         self.done = self.total = 0.0
 
     def tell(self, folder: Path) -> None:
-        """Begin a job; where it is no part of the command's own process, write to its folder."""
-        if self.bar is None:
-            self.file = folder / FILE
-            self.begin()
+        """Begin a job outside the command's own process: from now on write to its folder."""
+        self.file = folder / FILE
+        self.begin()
 
     def extend(self, member_epochs: float, title: str = "") -> None:
         """Make the way longer; where its end was reached, begin another one."""

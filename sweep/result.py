@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -12,6 +12,7 @@ from typing import Any
 from sweep.diagnosis import over_time
 from sweep.noise import mean_and_sem
 
+FILE = "result.json"
 SEEDS_APART = 1000  # generation g takes the seeds from 1000 g on; study.seeds is at most this
 CONFIRMATION = 1000  # the generation of its first look, whose seeds begin at 1,000,000
 METRICS = ("val_loss", "val_error", "train_loss", "train_error", "gap")
@@ -117,12 +118,12 @@ def to_text(work: Work, lefts: Sequence[Left], seconds: float) -> str:
 
 def write(folder: Path, text: str) -> None:
     """Save a job's result, atomically."""
-    temporary = folder / "result.json.tmp"
+    temporary = folder / f"{FILE}.tmp"
     with temporary.open("w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, folder / "result.json")
+    os.replace(temporary, folder / FILE)
 
 
 def read(jobs: Path, study: str, generation: int) -> dict[Key, Outcome]:
@@ -146,10 +147,8 @@ _generation_of: dict[tuple[Path, int], int] = {}  # by path and time: each is re
 
 
 def _results(jobs: Path, study: str, generation: int) -> Iterator[dict[str, Any]]:
-    for number in job_numbers(jobs):
-        path = jobs / str(number) / "result.json"
-        if not path.exists():
-            continue
+    for folder in filter(left, job_folders(jobs)):
+        path = folder / FILE
         file = path, path.stat().st_mtime_ns
         if _generation_of.get(file, generation) == generation:
             result = json.loads(path.read_text())
@@ -158,10 +157,22 @@ def _results(jobs: Path, study: str, generation: int) -> Iterator[dict[str, Any]
                 yield result
 
 
-def unfinished(jobs: Path) -> list[Path]:
+def left(folder: Path) -> bool:
+    """Tell whether a job left its result."""
+    return (folder / FILE).exists()
+
+
+def text(folder: Path) -> str:
+    return (folder / FILE).read_text()
+
+
+def unfinished(folders: Iterable[Path]) -> list[Path]:
     """Return the folders of the jobs that left no result."""
-    folders = [jobs / str(number) for number in job_numbers(jobs)]
-    return [folder for folder in folders if not (folder / "result.json").exists()]
+    return [folder for folder in folders if not left(folder)]
+
+
+def job_folders(jobs: Path) -> list[Path]:
+    return [jobs / str(number) for number in job_numbers(jobs)]
 
 
 def job_numbers(jobs: Path) -> list[int]:

@@ -12,7 +12,7 @@ from sweep.batch import Failures, Launch, run_jobs
 from sweep.config import Unreachable
 from sweep.findings import Answer
 from sweep.job import pick_device
-from sweep.launcher import Launcher, launcher, runs_here
+from sweep.launcher import Launcher, launcher
 from sweep.plan import Plan
 from sweep.progress import progress
 from sweep.study import Search
@@ -21,8 +21,8 @@ from sweep.training import SweepFailed
 
 def run(plans: Sequence[Plan], launch: Launch) -> None:
     """Check every study, then run and report them; one that fails leaves the others alone."""
-    cfg = plans[0].cfg
-    chosen = launcher(cfg, _n_gpus(plans[0].config.train.device) if runs_here(cfg) else 0)
+    device = plans[0].config.train.device
+    chosen = launcher(plans[0].cfg.hydra, lambda: _n_gpus(device))
     every = [Search(plan, chosen) for plan in plans]
     searches = list({search.folder: search for search in every}.values())  # data may fall back
     together = [[search] for search in searches] if chosen.at_once == 1 else [searches]

@@ -82,7 +82,7 @@ class Search:
 
     def run(self) -> Steps[None]:
         """Train what is missing of the trials; each has its result when this returns."""
-        claim.settle(result.unfinished(self.training.jobs))
+        claim.settle(result.unfinished(result.job_folders(self.training.jobs)))
         n, size, config = self.plan.n_trials, self.plan.generation, self.plan.config
         left = n - sum(trial.state.is_finished() for trial in self._trials()[:n])
         if n > SHOWN_BY_DEFAULT:

@@ -58,10 +58,10 @@ class Training:
         Raises SweepFailed where all of them failed, Unreachable where all jobs were lost.
         """
         works = self._works(generation, seeds, points, test)
-        finished = self._found(generation, seeds, points, failed=True)
         retries = self.plan.config.study.max_retries
-        while works:
-            yield works
+        while True:
+            if works:
+                yield works
             finished = self._found(generation, seeds, points, failed=True)
             works = [
                 work
@@ -69,6 +69,8 @@ class Training:
                 if any(trial["number"] not in finished for trial in work.trials)
                 and self.losses[result.to_json(work)] <= retries
             ]
+            if not works:
+                break
         if points and not finished:
             raise Unreachable(f"all jobs were lost: {self.reason}; the same command goes on")
         for number in points.keys() - finished.keys():
@@ -150,7 +152,7 @@ class Training:
         if "stopped" in left:
             raise Unreachable(f"{left['stopped']}; the same command goes on from here")
         folder = self.jobs / str(number)
-        if returned and not (folder / "result.json").exists():
+        if returned and not result.left(folder):
             folder.mkdir(parents=True, exist_ok=True)
             result.write(folder, returned)
             redraw(self.folder, result.of_trials(left))

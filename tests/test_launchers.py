@@ -20,7 +20,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from sweep import claim, job, result
 from sweep.config import BadInput
 from sweep.launcher import check_installed
-from sweep.training import cut, quoted
+from sweep.training import SweepFailed, cut, quoted
 from tests.conftest import load_study
 from tests.test_command import ROOT, command, start
 
@@ -356,6 +356,19 @@ def test_machines_that_share_no_folder(basic, cluster, tmp_path):
 def test_a_path_reaches_a_job_as_it_is(path):
     override = OverridesParser.create().parse_override(f"data.root='{quoted(path)}'")
     assert override.value() == path
+
+
+def test_a_study_that_fails_leaves_the_others_alone(sweep, monkeypatch, tmp_path):
+    real = job.train
+
+    def train(config, *rest):
+        return 1 / 0 if config.data["n_train"] == 150 else real(config, *rest)
+
+    monkeypatch.setattr(job, "train", train)
+    with pytest.raises(SweepFailed, match="ZeroDivisionError"):
+        sweep("dropout=0.0,0.2", "data.n_train=150,200")
+    ended = [load_study(path.parent).trials for path in tmp_path.glob("runs/*/answer.json")]
+    assert [[t.state for t in trials] for trials in ended] == [[TrialState.COMPLETE] * 2]
 
 
 def test_two_commands_that_come_to_one_study_are_one(sweep, capsys):
