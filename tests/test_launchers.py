@@ -332,11 +332,18 @@ def cluster(tmp_path):
     (tmp_path / "runs").mkdir()
     ray = f"{Path(sys.executable).parent}/ray"
     begin = f"{ray} start --head --port={port} --num-cpus=2 --include-dashboard=false"
-    own = f"mount -t tmpfs none {tmp_path}/runs && {begin} --disable-usage-stats"
-    done = subprocess.run(["unshare", "-m", "sh", "-c", own], env=env, capture_output=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    begin = f"exec {begin} --disable-usage-stats --block"
+    own = f"mount -t tmpfs none {tmp_path}/runs && {begin}"
+    with (tmp_path / "cluster.log").open("w") as log:
+        cluster = subprocess.Popen(
+            ["unshare", "-m", "sh", "-c", own], env=env, stdout=log, stderr=log
+        )
+    ready = [ray, "status", f"--address=127.0.0.1:{port}"]
+    while subprocess.run(ready, env=env, capture_output=True).returncode:
+        assert cluster.poll() is None, (tmp_path / "cluster.log").read_text()
     yield f"127.0.0.1:{port}", {key: env[key] for key in env if key.startswith("RAY_")}
-    subprocess.run([ray, "stop", "--force"], env=env, capture_output=True)
+    cluster.terminate()  # and not `ray stop`, which would stop those of other tests as well
+    cluster.wait(60)
 
 
 @pytest.mark.slow
