@@ -20,7 +20,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from sweep import claim, job, result
 from sweep.config import BadInput
 from sweep.launcher import check_installed
-from sweep.training import SweepFailed, cut, quoted
+from sweep.training import SweepFailed, Training, cut, quoted
 from tests.conftest import load_study
 from tests.test_command import ROOT, command, start
 
@@ -290,19 +290,18 @@ def test_a_job_that_runs_is_waited_for_and_one_that_is_late_does_nothing(tmp_pat
 
 def test_what_a_job_could_not_write_its_owner_does(sweep, monkeypatch, tmp_path):
     """As where they share no folder: the files of the jobs are gone when the launcher returns."""
-    from hydra_plugins.study_sweeper import StudySweeper
-
     expected = points(sweep("dropout=0.0,0.25", "study.name=shared"))
-    real = StudySweeper.launch
+    real, gone = Training.take_in, []
 
-    def launch(self, config, jobs, first):
-        returned = real(self, config, jobs, first)
-        for path in [*Path("runs/mine").glob("dropout=*/*"), *Path("runs/mine/jobs").glob("*/r*")]:
+    def take_in(training, number, returned):
+        for path in [*training.folder.glob("dropout=*/*"), *training.folder.glob("jobs/*/r*")]:
+            gone.append(path.name[:6])
             path.unlink()
-        return returned
+        real(training, number, returned)
 
-    monkeypatch.setattr(StudySweeper, "launch", launch)
+    monkeypatch.setattr(Training, "take_in", take_in)
     folder = sweep("dropout=0.0,0.25", "study.name=mine")
+    assert sorted(gone) == ["events", "events", "result"]
     assert points(folder) == expected and len(expected) == 2
     assert [t.state for t in load_study(folder).trials] == [TrialState.COMPLETE] * 2
     assert list(folder.glob("jobs/*/result.json"))
