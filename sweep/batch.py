@@ -26,10 +26,10 @@ def run_jobs(jobs: Jobs, launcher: Launcher, launch: Launch) -> Failures:
 
     Jobs that are lost leave no result; lost before, they run alone and take no other along.
     """
-    fresh = [(training, work) for training, work in jobs if not training.was_lost(work)]
+    fresh = [(training, work) for training, work in jobs if not training.tried(work)]
     size = launcher.at_a_time or max(1, len(fresh))
     batches = [fresh[first : first + size] for first in range(0, len(fresh), size)]
-    batches += [[(training, work)] for training, work in jobs if training.was_lost(work)]
+    batches += [[(training, work)] for training, work in jobs if training.tried(work)]
     failures: Failures = {}
     for batch in batches:
         failures = _run(batch, launcher, launch) | failures
@@ -47,7 +47,9 @@ def _run(jobs: Jobs, launcher: Launcher, launch: Launch) -> Failures:
     else:
         returned = _followed(jobs, folders, lambda: launch(config, overrides, first))
     failures: Failures = {}
-    for number, ((training, _), left) in enumerate(zip(jobs, returned, strict=True), first):
+    for number, ((training, work), left) in enumerate(zip(jobs, returned, strict=True), first):
+        if left:
+            training.count(work)
         try:
             training.take_in(number, left)
         except (SweepFailed, Unreachable) as error:
@@ -85,7 +87,8 @@ def _miss(error: Exception, jobs: Jobs, folders: Sequence[Path]) -> None:
     claim.settle(result.unfinished(folders))
     for (training, work), folder, began in zip(jobs, folders, begun, strict=True):
         if not result.left(folder) and (began or not any(begun)):
-            training.miss(work, reason)
+            training.count(work)
+            training.reason = reason
 
 
 def _config(training: Training, launcher: Launcher) -> DictConfig:

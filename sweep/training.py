@@ -43,8 +43,8 @@ class Training:
     folder: Path  # the study's
     device: str  # cpu | cuda, or auto where the jobs run elsewhere
     launcher: Launcher
-    losses: Counter[str] = field(default_factory=Counter)  # how often a job was lost, by its JSON
-    reason: str = ""  # why the last one was
+    tries: Counter[str] = field(default_factory=Counter)  # how often a job began, by its JSON
+    reason: str = "it left no result"  # why the last one was lost
 
     @property
     def jobs(self) -> Path:
@@ -67,7 +67,7 @@ class Training:
                 work
                 for work in works
                 if any(trial["number"] not in finished for trial in work.trials)
-                and self.losses[result.to_json(work)] <= retries
+                and self.tried(work) <= retries
             ]
             if not works:
                 break
@@ -114,13 +114,12 @@ class Training:
             and (failed or outcome.error is None or outcome.lost)
         }
 
-    def miss(self, work: Work, reason: str) -> None:
-        """Count a job that began and was lost."""
-        self.losses[result.to_json(work)] += 1
-        self.reason = reason
+    def count(self, work: Work) -> None:
+        """Count a job that began."""
+        self.tries[result.to_json(work)] += 1
 
-    def was_lost(self, work: Work) -> bool:
-        return self.losses[result.to_json(work)] > 0
+    def tried(self, work: Work) -> int:
+        return self.tries[result.to_json(work)]
 
     def member_epochs(self, work: Work) -> int:
         return len(work.trials) * len(work.seeds) * self.plan.config.train.epochs

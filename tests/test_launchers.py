@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sweep import claim, job, result
-from sweep.config import BadInput
+from sweep.config import BadInput, Unreachable
 from sweep.launcher import check_installed
 from sweep.training import SweepFailed, Training, cut, quoted
 from tests.conftest import load_study
@@ -375,6 +375,20 @@ def test_a_study_that_fails_leaves_the_others_alone(sweep, monkeypatch, tmp_path
         sweep("dropout=0.0,0.2", "data.n_train=150,200")
     ended = [load_study(path.parent).trials for path in tmp_path.glob("runs/*/answer.json")]
     assert [[t.state for t in trials] for trials in ended] == [[TrialState.COMPLETE] * 2]
+
+
+def test_a_job_whose_result_is_never_there_is_not_run_for_ever(sweep, monkeypatch):
+    real, trained = job.train, []
+
+    def train(*given):
+        trained.append(given)
+        return real(*given)
+
+    monkeypatch.setattr(job, "train", train)
+    monkeypatch.setattr(result, "write", lambda folder, text: None)
+    with pytest.raises(Unreachable, match="left no result; the same command goes on"):
+        sweep("dropout=0.0,0.2", "study.max_retries=1")
+    assert len(trained) == 2
 
 
 def test_two_commands_that_come_to_one_study_are_one(sweep, capsys):
