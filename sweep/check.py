@@ -25,7 +25,7 @@ from sweep.population import Population, Setting, order_and_keys
 from sweep.skeleton import LOSSES
 
 RATES, SEEDS = (0.0, 0.2, 0.5, 0.8), (0, 1)
-STEPS = 10
+STEPS = 20  # the last of them in the program that is traced from the first
 BOUND = 1e-10  # of a difference in double precision: rounding, and no more
 
 

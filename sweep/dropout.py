@@ -31,31 +31,37 @@ class RateDropout(nn.Module):
         self.row: int | None = 0
         self.live = True  # False where all members have rate 0: no noise is drawn for nothing
         self.calls = 0  # by this member in this step: a module used twice draws twice
+        self.shapes: dict[int, list[torch.Size]] = {}  # by samples in a step: of each call's input
         self.begin(torch.zeros(1, 1, dtype=torch.int32))
 
-    def begin(self, keys: Tensor, step: int = 0) -> None:
-        """Begin a step of an epoch whose steps have keys (n_steps, S) of int32."""
+    def begin(self, keys: Tensor, step: int = 0, n_samples: int = 0) -> None:
+        """Begin a step on n_samples of an epoch whose steps have keys (n_steps, S) of int32."""
         if step == 0:
             self.drawn: dict[tuple[int, torch.Size], tuple[int, Tensor]] = {}
         self.keys, self.step = keys, step
+        self.known = self.shapes.setdefault(n_samples, [])
+        self.noise = [self._noise(call, shape) for call, shape in enumerate(self.known)]
 
     def forward(self, x: Tensor) -> Tensor:
         if not (self.training and self.live):
             return x
-        noise = self._noise(x.shape)
+        if self.calls == len(self.noise):  # the first step on so many samples
+            self.known.append(x.shape)
+            self.noise.append(self._noise(self.calls, x.shape))
+        noise = self.noise[self.calls]
         self.calls += 1
         if self.row is None:
             return _Drop.apply(x, self.rate, noise)
         return drop(x, self.rate, noise[self.row])
 
-    def _noise(self, shape: torch.Size) -> Tensor:
+    def _noise(self, call: int, shape: torch.Size) -> Tensor:
         """Return this step's noise (S, ...), drawn once for all members and some steps ahead."""
-        first, noise = self.drawn.get((self.calls, shape), (0, None))
+        first, noise = self.drawn.get((call, shape), (0, None))
         if noise is None or self.step - first >= len(noise):
             steps = max(1, AHEAD // (self.keys.shape[1] * shape.numel()))
-            keys = self.keys[self.step : self.step + steps] + 65_537 * self.site + self.calls
+            keys = self.keys[self.step : self.step + steps] + 65_537 * self.site + call
             first, noise = self.step, uniform(keys.flatten(), shape).view(*keys.shape, *shape)
-            self.drawn[self.calls, shape] = first, noise
+            self.drawn[call, shape] = first, noise
         return noise[self.step - first]
 
 
@@ -83,25 +89,26 @@ def uniform(keys: Tensor, shape: torch.Size) -> Tensor:
     Returns (S, *shape), multiples of 2^-24, the same on every device.
     """
     index = torch.arange(shape.numel(), dtype=torch.int32, device=keys.device)
-    key = _mix(keys).unsqueeze(1)  # hashed first: index + key itself would give overlapping streams
-    bits = _mix(_mix(index ^ key) + key)
-    return (_shift_right(bits, 8).to(torch.float32) * 2**-24).view(-1, *shape)
+    key = _mix(keys.clone()).unsqueeze(1)  # hashed first: index + key would give overlapping streams
+    bits = _mix(_mix(index ^ key).add_(key))
+    return _shift_right(bits, 8).to(torch.float32).mul_(2**-24).view(-1, *shape)
 
 
 def _mix(x: Tensor) -> Tensor:
-    """Hash int32 to int32, one to one.
+    """Hash int32 to int32, one to one, in place: new memory costs more than the arithmetic.
 
     lowbias32 of Chris Wellons' hash prospector (bias 0.17): every input bit flips every output bit
     with a probability near a half.
     """
-    x = (x ^ _shift_right(x, 16)) * 0x7FEB352D
-    x = (x ^ _shift_right(x, 15)) * (0x846CA68B - 2**32)
-    return x ^ _shift_right(x, 16)
+    shifted = torch.empty_like(x)
+    for n, factor in ((16, 0x7FEB352D), (15, 0x846CA68B - 2**32)):
+        x.bitwise_xor_(_shift_right(x, n, out=shifted)).mul_(factor)
+    return x.bitwise_xor_(_shift_right(x, 16, out=shifted))
 
 
-def _shift_right(x: Tensor, n: int) -> Tensor:
+def _shift_right(x: Tensor, n: int, out: Tensor | None = None) -> Tensor:
     """Shift int32 as if it were unsigned, which torch's >> does not."""
-    return (x >> n) & (2 ** (32 - n) - 1)
+    return torch.bitwise_right_shift(x, n, out=out).bitwise_and_(2 ** (32 - n) - 1)
 
 
 def swap_dropout(model: nn.Module) -> list[RateDropout]:

@@ -16,6 +16,7 @@ from sweep.config import TrainConfig
 from sweep.data import Split
 from sweep.dropout import swap_dropout
 from sweep.lowering import lay_out
+from sweep.memory import keep_freed
 from sweep.optimizer import Numbers, StackedAdamW
 from sweep.skeleton import Skeleton
 
@@ -45,6 +46,7 @@ class Population:
         device: torch.device,
         dtype: torch.dtype = torch.float32,
     ) -> None:
+        keep_freed()
         self.seeds, self.config, self.device, self.dtype = tuple(seeds), config, device, dtype
         models = [self._member(setting, seed) for setting in settings for seed in seeds]
         params, self.buffers = stack_module_state(models)
@@ -90,20 +92,17 @@ class Population:
 
         x (S, B, ...), y (S, B). Returns the losses (K,).
         """
-        self.skeleton.train(keys, step)
+        self.skeleton.train(keys, step, x.shape[1])
         if not self.at_once:
             self.at_once = self._probe(x, y)
-        losses = []
+        losses, noise = [], self.skeleton.noise
         for first in range(0, self.n_members, self.at_once):
             members = slice(first, first + self.at_once)
-            params = {name: p[members].requires_grad_() for name, p in self.params.items()}
+            params = {name: param[members] for name, param in self.params.items()}
             buffers = {name: buffer[members] for name, buffer in self.buffers.items()}
-            (loss,) = self.skeleton(params, buffers, x, y)
-            # members share no weights, so the gradient of the sum is each one's own
-            leaves = list(params.values())
-            gradients = torch.autograd.grad(loss.sum(), leaves, allow_unused=True)
-            self.optimizer.take(members, dict(zip(params, gradients, strict=True)))
-            losses.append(loss.detach())
+            loss, gradients = self.skeleton.gradients(params, buffers, noise, x, y)
+            self.optimizer.take(members, gradients)
+            losses.append(loss)
         self.optimizer.step()
         return torch.cat(losses)
 
@@ -132,7 +131,7 @@ class Population:
         total = torch.zeros(2, self.n_members, dtype=torch.float64, device=self.device)
         size = max(1, EVALUATED[self.device.type] // self.n_members)
         for rows in torch.split(torch.arange(len(data), device=self.device), size):
-            outcomes = self.skeleton(self.params, self.buffers, *data[rows])
+            outcomes = self.skeleton.outcomes(self.params, self.buffers, *data[rows])
             total += outcomes.double() * (len(rows) / len(data))
         return total[0], total[1]
 

@@ -18,8 +18,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from sweep.config import TrainConfig
 from sweep.dropout import RateDropout
 from sweep.lowering import lower
+from sweep.program import Function, Program
 
-LARGEST = 2**25  # bytes: glibc returns what is larger to the system, and every page faults anew
+LARGEST = 2**25  # bytes: members whose tensors are larger together gain nothing but memory
 Tensors = Mapping[str, Tensor]
 
 log = logging.getLogger(__name__)
@@ -32,22 +33,49 @@ class Skeleton:
         self.module = copy.deepcopy(model).to("meta")  # shapes only
         self.n_seeds, self.config = n_seeds, config
         self.fused: bool | None = None  # whether vmap takes the model; `probe` finds out
+        self.gradients: Function = self._gradients
+        self.outcomes: Function = self._outcomes
         self.dropouts = {
             path: module
             for path, module in self.module.named_modules()
             if isinstance(module, RateDropout)
         }
 
-    def train(self, keys: Tensor, step: int = 0) -> None:
-        """Begin a training step of an epoch with noise keys (n_steps, S)."""
+    def train(self, keys: Tensor, step: int = 0, n_samples: int = 0) -> None:
+        """Begin a training step on n_samples of an epoch with noise keys (n_steps, S)."""
         self.module.train()
         for dropout in self.dropouts.values():
-            dropout.begin(keys, step)
+            dropout.begin(keys, step, n_samples)
+
+    @property
+    def noise(self) -> dict[str, list[Tensor]]:
+        """The noise of this step: all of it if a step on as many samples came before."""
+        return {path: dropout.noise for path, dropout in self.dropouts.items()}
+
+    def _gradients(
+        self,
+        params: Tensors,
+        buffers: Tensors,
+        noise: Mapping[str, list[Tensor]],
+        x: Tensor,
+        y: Tensor,
+    ) -> tuple[Tensor, dict[str, Tensor | None]]:
+        """Return the losses (K,) of a training step and the gradients of each weight, stacked.
+
+        None stands for what the loss does not reach.
+        """
+        for path, dropout in self.dropouts.items():
+            dropout.noise = noise[path]
+        leaves = {name: param.detach().requires_grad_() for name, param in params.items()}
+        (losses,) = self._outcomes(leaves, buffers, x, y)
+        # members share no weights, so the gradient of the sum is each one's own
+        gradients = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True)
+        return losses.detach(), dict(zip(leaves, gradients, strict=True))
 
     def eval(self) -> None:
         self.module.eval()
 
-    def __call__(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensor:
+    def _outcomes(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensor:
         """Return losses (1, K), in evaluation with error rates (2, K).
 
         x, y are (S, B, ...), or (B, ...) for all alike.
@@ -68,7 +96,7 @@ class Skeleton:
         self.fused = True
         try:
             with _Largest() as largest:
-                self(params, buffers, x, y)
+                self._outcomes(params, buffers, x, y)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
@@ -77,6 +105,7 @@ class Skeleton:
             log.warning("trained member by member, since vmap cannot take the model: %s", reason)
             return 1
         lower(self.module)
+        self.gradients, self.outcomes = Program(self._gradients), Program(self._outcomes)
         return max(1, LARGEST // largest.bytes) if on_cpu else sys.maxsize
 
     def _together(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensor:
@@ -86,7 +115,7 @@ class Skeleton:
         if y.dim() == 2:
             axis, n_trials = 0, len(next(iter(params.values()))) // self.n_seeds
             x, y = (t.repeat(n_trials, *[1] * (t.dim() - 1)) for t in (x, y))
-        outcomes: Tensor = torch.vmap(self._outcome, (0, 0, axis, axis), 1)(params, buffers, x, y)
+        outcomes: Tensor = torch.vmap(self._member, (0, 0, axis, axis), 1)(params, buffers, x, y)
         return outcomes
 
     def _one_by_one(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensor:
@@ -99,10 +128,10 @@ class Skeleton:
                 dropout.row = seed
             own = {name: param[k] for name, param in apart.items()}
             batch = (x[seed], y[seed]) if y.dim() == 2 else (x, y)
-            outcomes.append(self._outcome(own, {n: b[k] for n, b in buffers.items()}, *batch))
+            outcomes.append(self._member(own, {n: b[k] for n, b in buffers.items()}, *batch))
         return torch.stack(outcomes, 1)
 
-    def _outcome(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensor:
+    def _member(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensor:
         """Return one member's loss (1,), in evaluation with its error rate (2,)."""
         for dropout in self.dropouts.values():
             dropout.calls = 0

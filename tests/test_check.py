@@ -36,8 +36,8 @@ def test_a_wrong_product_is_found(monkeypatch, capsys):
 def test_noise_of_another_seed_is_found(monkeypatch):
     real = RateDropout._noise
 
-    def noise(self, shape):
-        drawn = real(self, shape)
+    def noise(self, call, shape):
+        drawn = real(self, call, shape)
         return drawn.flip(0) if self.row is None else drawn
 
     monkeypatch.setattr(RateDropout, "_noise", noise)

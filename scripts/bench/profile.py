@@ -22,10 +22,11 @@ from sweep.data import Split
 from sweep.dropout import RateDropout
 from sweep.optimizer import StackedAdamW
 from sweep.population import Population
+from sweep.program import Program
 from sweep.skeleton import Skeleton
 from sweep.study import Search
 
-WORK = {"forward", "backward", "optimiser", "evaluation"}
+WORK = {"forward and backward", "forward and backward, untraced", "optimiser", "evaluation"}
 CLOCKS: tuple[tuple[Any, str, str], ...] = (
     (Search, "run", "rest"),
     (Search, "_trial", "Optuna"),
@@ -35,8 +36,9 @@ CLOCKS: tuple[tuple[Any, str, str], ...] = (
     (Dashboard, "show", "answer"),
     (Population, "evaluate", "evaluation"),
     (Population, "_batches", "order of samples"),
-    (Skeleton, "__call__", "forward"),
-    (torch.autograd, "grad", "backward"),
+    (Skeleton, "_gradients", "forward and backward, untraced"),
+    (Program, "__call__", "forward and backward"),
+    (Program, "_trace", "tracing"),
     (StackedAdamW, "take", "optimiser"),
     (StackedAdamW, "step", "optimiser"),
     (RateDropout, "_noise", "noise"),
@@ -64,7 +66,7 @@ class Profile:
         def clock(*args: Any, **kwargs: Any) -> Any:
             self.switch()
             # a forward pass without gradients is an evaluation's
-            own = part == "forward" and "evaluation" in self.running
+            own = part == "forward and backward" and "evaluation" in self.running
             self.running.append("evaluation" if own else part)
             try:
                 return function(*args, **kwargs)

@@ -1,0 +1,52 @@
+"""A function of tensors as a program: traced once, then run without the layers of Python above it.
+
+vmap, autograd and autocast cost milliseconds a call. What they do for tensors of one shape is
+always the same list of torch's operations.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
+
+AS_IT_IS = 16  # calls of one shape before it is traced, which costs what some 70 calls then save
+log = logging.getLogger(__name__)
+Function = Callable[..., Any]
+
+
+class Program:
+    """A function of members (weights {name: (K, ...)}, buffers, ..., inputs, targets).
+
+    Calls may differ in the numbers in their tensors alone, and in the shapes of these.
+    """
+
+    def __init__(self, function: Function) -> None:
+        self.function = function
+        self.calls: Counter[Any] = Counter()
+        self.traced: dict[Any, Function] = {}
+
+    def __call__(self, weights: Mapping[str, Tensor], *args: Any) -> Any:
+        """Call the function, or do what it did for tensors of the same shapes."""
+        key = len(next(iter(weights.values()))), args[-2].shape
+        self.calls[key] += 1
+        if self.calls[key] > AS_IT_IS and key not in self.traced:
+            self.traced[key] = self._trace(weights, *args)
+        return self.traced.get(key, self.function)(weights, *args)
+
+    def _trace(
+        self, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], *args: Any
+    ) -> Function:
+        """Return the operations of a call, which is done once for it: on buffers of its own."""
+        copied = {name: buffer.clone() for name, buffer in buffers.items()}
+        try:  # it takes no methods
+            operations = make_fx(lambda *call: self.function(*call))(weights, copied, *args)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            log.warning("not traced: %s", str(error).strip().splitlines()[0])
+            return self.function
+        return torch.no_grad()(operations)
