@@ -89,7 +89,7 @@ def uniform(keys: Tensor, shape: torch.Size) -> Tensor:
     Returns (S, *shape), multiples of 2^-24, the same on every device.
     """
     index = torch.arange(shape.numel(), dtype=torch.int32, device=keys.device)
-    key = _mix(keys.clone()).unsqueeze(1)  # hashed first: index + key would give overlapping streams
+    key = _mix(keys.clone()).unsqueeze(1)  # hashed: index + key itself would overlap other streams
     bits = _mix(_mix(index ^ key).add_(key))
     return _shift_right(bits, 8).to(torch.float32).mul_(2**-24).view(-1, *shape)
 

@@ -4,22 +4,60 @@ A trial's point follows from its number and the trials of earlier generations al
 study asks for the same points as one that was never stopped.
 """
 
-import warnings
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution
-from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
+from scipy.stats import qmc
 
 from sweep.noise import contenders
 from sweep.plan import Plan
 
 DECIMALS = 4  # of a rate that zoom asks for: as many as its name shows
+
+
+class Chooser:
+    """Asks for the points of a study, generation by generation.
+
+    It asks in a study of its own, in memory, and is told there what became of them: the storage
+    holds what is finished only, and a generation that was interrupted is asked for again alike.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.study = plan, optuna.create_study()
+        self.space = {axis.key: axis.distribution(plan.grid) for axis in plan.axes}
+
+    def ask(self, numbers: range) -> dict[int, Trial]:
+        """Ask for a generation."""
+        asked = {}
+        for number in numbers:
+            self.study.sampler = sampler(self.plan, number)
+            asked[number] = self.study.ask(self.space)
+        return asked
+
+    def tell(self, trial: Trial, told: FrozenTrial) -> None:
+        """Take in what became of a trial that was asked for."""
+        for epoch, value in told.intermediate_values.items():
+            trial.report(value, epoch)
+        for key, attribute in told.user_attrs.items():
+            trial.set_user_attr(key, attribute)
+        complete = told.state == TrialState.COMPLETE
+        self.study.tell(trial, told.value if complete else None, state=told.state)
+
+    def skip(self, told: Sequence[FrozenTrial]) -> None:
+        """Take in a generation that is finished."""
+        self.study.add_trials(told)
 
 
 class _PointSampler(BaseSampler):
@@ -88,6 +126,37 @@ class Zoom(_PointSampler):
         return table, given_up
 
 
+class Sobol(_PointSampler):
+    """The scrambled sequence of Sobol', a point a trial.
+
+    Optuna's QMCSampler draws at random until a trial is finished: in lockstep, all of the first
+    generation.
+    """
+
+    def __init__(self, keys: Sequence[str], seed: int) -> None:
+        self.keys, self.seed = list(keys), seed
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, distribution: BaseDistribution
+    ) -> Any:
+        sequence = qmc.Sobol(len(self.keys), rng=self.seed)
+        if trial.number:
+            sequence.fast_forward(trial.number)
+        part = float(sequence.random(1)[0][self.keys.index(param_name)])  # in [0, 1)
+        if isinstance(distribution, CategoricalDistribution):
+            return distribution.choices[int(part * len(distribution.choices))]
+        assert isinstance(distribution, FloatDistribution | IntDistribution)
+        whole = isinstance(distribution, IntDistribution)
+        # a whole number stands for all that round to it
+        low, high = distribution.low - whole / 2, distribution.high + whole / 2
+        if distribution.log:
+            value = math.exp(math.log(low) + part * (math.log(high) - math.log(low)))
+        else:
+            value = low + part * (high - low)
+        value = min(max(value, distribution.low), distribution.high)
+        return round(value) if whole else value
+
+
 def even_levels(low: float, high: float, n: int, log: bool = False) -> list[float]:
     """Return n rates from low to high, both among them."""
     return _rates((np.geomspace if log else np.linspace)(low, high, n), low, high)
@@ -129,7 +198,7 @@ def sampler(plan: Plan, number: int) -> BaseSampler:
     """Make the sampler that asks for trial `number`.
 
     Optuna's are seeded by the number: after a resume, one seed for all would repeat its first
-    suggestions. QMC counts its points in the study itself and keeps its seed.
+    suggestions.
     """
     seed = plan.config.sampler.seed
     own = int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
@@ -143,9 +212,7 @@ def sampler(plan: Plan, number: int) -> BaseSampler:
         case "gp":
             return GPSampler(seed=own, deterministic_objective=False)
         case "qmc":
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ExperimentalWarning)
-                return QMCSampler(seed=seed, warn_independent_sampling=False)
+            return Sobol([axis.key for axis in plan.axes], seed)
         case _:
             return RandomSampler(seed=own)
 

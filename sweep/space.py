@@ -17,7 +17,7 @@ from hydra.core.override_parser.types import (
 from sweep.config import MOST_TRIALS, BadInput, TrainConfig, between, check_rate, is_rate
 
 if TYPE_CHECKING:
-    from optuna.trial import Trial
+    from optuna.distributions import BaseDistribution
 
 Number = int | float
 
@@ -51,15 +51,20 @@ class Axis:
             return ", ".join(f"{value:g}" for value in self.values)
         return f"[{self.low:g}, {self.high:g}]" + (" (log)" if self.log else "")
 
-    def suggest(self, trial: "Trial", grid: bool) -> Number:
-        """Ask Optuna for this key's value; in a grid the listed values lie on a numeric axis."""
+    def distribution(self, grid: bool) -> "BaseDistribution":
+        """Return it as Optuna's; in a grid the listed values lie on a numeric axis."""
+        from optuna.distributions import (
+            CategoricalDistribution,
+            FloatDistribution,
+            IntDistribution,
+        )
+
         if self.values and not grid:
-            chosen: Number = trial.suggest_categorical(self.key, self.values)
-            return chosen
+            return CategoricalDistribution(self.values)
         low, high = min(self.ends), max(self.ends)
         if isinstance(low, int):
-            return trial.suggest_int(self.key, low, int(high), log=self.log)
-        return trial.suggest_float(self.key, low, high, log=self.log)
+            return IntDistribution(low, int(high), log=self.log)
+        return FloatDistribution(low, high, log=self.log)
 
 
 def read_axis(key: str, override: Override, default: Any) -> Axis:

@@ -9,8 +9,9 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
+from optuna.trial import FrozenTrial
 from sqlalchemy.exc import InterfaceError, OperationalError, PendingRollbackError, SQLAlchemyError
 
 from sweep.config import BadInput, Unreachable
@@ -81,13 +82,12 @@ def patient(name: str) -> Callable[..., Any]:
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         begin, method = time.monotonic(), getattr(self.storage, name)
+        makes = name == "create_new_trial"
         for attempt in itertools.count():
             try:
+                if attempt and makes and written(self.storage, *args, **kwargs):
+                    return None  # by the attempt before, and the connection broke thereafter
                 return method(*args, **kwargs)
-            except UpdateFinishedTrialError:
-                if not attempt:
-                    raise
-                return True  # the attempt before finished it, and the connection broke thereafter
             except (SQLAlchemyError, StorageInternalError) as error:
                 text = f"study.storage={masked(self.url)}: {reason(error)}"
                 if not away(error) or time.monotonic() - begin > PATIENCE:
@@ -99,6 +99,11 @@ def patient(name: str) -> Callable[..., Any]:
             time.sleep(min(0.1 * 2**attempt, 5.0))
 
     return call
+
+
+def written(storage: BaseStorage, study_id: int, template_trial: FrozenTrial) -> bool:
+    """Tell whether a trial, which knows its number, is in the storage."""
+    return storage.get_n_trials(study_id) > template_trial.number
 
 
 def _init(self: Any, database: RDBStorage, url: str) -> None:

@@ -6,14 +6,15 @@ was told is in its storage: the same command goes on from there.
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import optuna
 from omegaconf import OmegaConf
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from sweep import claim, data, findings, report, result
 from sweep.config import BadInput, Unreachable, require
@@ -31,7 +32,7 @@ from sweep.owner import owner
 from sweep.plan import Plan, job_config
 from sweep.progress import progress
 from sweep.result import Outcome, seeds_of
-from sweep.sampler import sampler
+from sweep.sampler import Chooser
 from sweep.storage import name_value, open_study
 from sweep.training import Steps, SweepFailed, Training
 
@@ -84,14 +85,15 @@ class Search:
         """Train what is missing of the trials; each has its result when this returns."""
         claim.settle(result.unfinished(result.job_folders(self.training.jobs)))
         n, size, config = self.plan.n_trials, self.plan.generation, self.plan.config
-        left = n - sum(trial.state.is_finished() for trial in self._trials()[:n])
+        left = n - len(self._trials()[:n])
         if n > SHOWN_BY_DEFAULT:
             few = f"TensorBoard shows runs by default up to {SHOWN_BY_DEFAULT} only"
             print(f"warning: {n} trials: {few}; type a filter there", file=sys.stderr)
         if left > 0:
             progress.extend(left * config.study.seeds * config.train.epochs, "generation 1")
+        chooser = Chooser(self.plan)
         for generation, first in enumerate(range(0, n, size)):
-            yield from self._generation(generation, range(first, min(first + size, n)))
+            yield from self._generation(chooser, generation, range(first, min(first + size, n)))
         if not self._found_something():
             raise SweepFailed(f"all trials of {self.name} failed; see {self.folder}")
         if config.study.confirm:
@@ -132,6 +134,9 @@ class Search:
     def _check_and_describe(self, url: str) -> None:
         """Refuse a study with another fingerprint; note in it what the report needs."""
         study = self.study
+        if unfinished := [t for t in self._trials() if not t.state.is_finished()]:
+            begun = f"its trial {unfinished[0].number} was begun by another program"
+            raise BadInput(f"study.name={self.name}: {begun}; choose another")
         stored = study.user_attrs.get("fingerprint", self.fingerprint)
         if stored != self.fingerprint:
             keys = ", ".join(different(stored, self.fingerprint))
@@ -157,92 +162,81 @@ class Search:
     def _trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
 
-    def _generation(self, generation: int, numbers: range) -> Steps[None]:
+    def _generation(self, chooser: Chooser, generation: int, numbers: range) -> Steps[None]:
         """Train one generation, or what is missing of it, and tell the study."""
-        known = dict(enumerate(self._trials()))
-        trials = {number: self._trial(number, known) for number in numbers}
-        waiting = {n: trial for n, trial in trials.items() if isinstance(trial, Trial)}
-        points = {n: trial.params for n, trial in waiting.items()}
+        told = self._trials()[numbers.start : numbers.stop]
         key = f"baselines:{generation}"
-        beside = [] if key in self.study.user_attrs else self._baselines(trials.values())
+        apart = self._apart and key not in self.study.user_attrs
+        if len(told) == len(numbers) and not apart:
+            chooser.skip(told)
+            return
+        begin, trials = datetime.now(), chooser.ask(numbers)
+        points = {n: trial.params for n, trial in list(trials.items())[len(told) :]}
+        beside = self._baselines(trials.values()) if apart else []
         baselines = {-1 - i: point for i, point in enumerate(beside)}
         config = self.plan.config
         progress.extend(len(baselines) * config.study.seeds * config.train.epochs)
         seeds = seeds_of(generation, config.study.seeds)
         outcomes = yield from self.training.outcomes(generation, seeds, {**points, **baselines})
-        for number, trial in waiting.items():
-            before = known[number].intermediate_values if number in known else {}
-            self._tell(trial, outcomes[number], before)
-        if baselines:
+        told += [self._tell(trials[n], outcomes[n], begin) for n in points]
+        for trial, frozen in zip(trials.values(), told, strict=True):
+            chooser.tell(trial, frozen)
+        if apart:
             done = [
                 o for o in map(outcomes.__getitem__, baselines) if not o.error and not o.diverged
             ]
             self.study.set_user_attr(key, [outcome.summary() for outcome in done])
         news = numbers.stop >= NEWS * self.shown
-        if waiting and news and self._found_something():
+        if points and news and self._found_something():
             self.dashboard.show(findings.collect(self.study), generation + 1)
             self.shown = numbers.stop
 
-    def _trial(self, number: int, known: dict[int, FrozenTrial]) -> Trial | FrozenTrial:
-        """Return trial `number`: as it ended, or to be trained, asked for now or earlier."""
-        if number in known and known[number].state.is_finished():
-            return known[number]
-        self.study.sampler = sampler(self.plan, number)
-        if number not in known:
-            trial = self.study.ask()
-            if trial.number != number:  # an ask before it was answered by a broken connection
-                known.update(enumerate(self._trials()))
-        if number in known:
-            trial = Trial(self.study, known[number]._trial_id)  # nobody else is at it
-        for axis in self.plan.axes:
-            axis.suggest(trial, self.plan.grid)
-        return trial
-
-    def _baselines(self, trials: Iterable[Trial | FrozenTrial]) -> list[dict[str, Any]]:
-        """Return what is trained without dropout beside a generation, unless the trials have it.
+    def _baselines(self, trials: Iterable[Trial]) -> list[dict[str, Any]]:
+        """Return what is trained without dropout beside a generation.
 
         Where more than rates is searched, no dropout is tuned with a share of its own: the other
         numbers of a quarter of the generation, or of every one in a grid.
         """
         rates = dict.fromkeys(self.plan.rates, 0.0)
-        if not self.plan.config.study.baseline or self._has_zero():
-            return []
         points = [{**trial.params, **rates} for trial in trials]
         distinct = list({json.dumps(point, sort_keys=True): point for point in points}.values())
         return distinct if self.plan.grid else distinct[: max(1, len(points) // 4)]
 
-    def _has_zero(self) -> bool:
-        """Tell whether the search is sure to have trials without dropout."""
+    @property
+    def _apart(self) -> bool:
+        """Whether baselines are trained apart: the trials are not sure to have rate 0."""
         axes = [axis for axis in self.plan.axes if axis.key in self.plan.rates]
         if self.plan.grid:
-            return all(0 in axis.values for axis in axes)
-        zoom = self.plan.sampler == "zoom"  # whose first level is the lowest rate
-        return zoom and all(axis.low == 0 for axis in axes)
+            has_zero = all(0 in axis.values for axis in axes)
+        else:  # zoom's first level is the lowest rate
+            has_zero = self.plan.sampler == "zoom" and all(axis.low == 0 for axis in axes)
+        return self.plan.config.study.baseline and not has_zero
 
-    def _tell(self, trial: Trial, outcome: Outcome, before: Mapping[int, float]) -> None:
-        """Tell the study one trial: its value is the mean over seeds after the last epoch.
-
-        before are the epochs that a command told of which was stopped in the middle of it.
-        """
-        metric = self.plan.config.study.metric
-        if outcome.error:
-            trial.set_user_attr("reason", outcome.error.strip().splitlines()[-1])
-            self.study.tell(trial, state=TrialState.FAIL)
-            return
-        if outcome.diverged is not None:
-            trial.set_user_attr("reason", f"diverged at epoch {outcome.diverged}")
-            self.study.tell(trial, state=TrialState.FAIL)
-            return
-        means = [sum(values) / len(values) for values in outcome.curves[metric]]
-        for epoch, mean in enumerate(means, 1):
-            if epoch not in before:
-                trial.report(mean, epoch)
-        if len(means) < self.plan.config.train.epochs:
-            trial.set_user_attr("reason", f"halved away at epoch {len(means)}")
-            self.study.tell(trial, state=TrialState.PRUNED)
-            return
-        for name, value in outcome.numbers().items():
-            trial.set_user_attr(name, value)
-        trial.set_user_attr("trained", outcome.summary())
-        self.study.tell(trial, means[-1])
-        progress.finish(means[-1], float(trial.params["dropout"]))
+    def _tell(self, trial: Trial, outcome: Outcome, begin: datetime) -> FrozenTrial:
+        """Tell the study one trial: its value is the mean over seeds after the last epoch."""
+        curves = outcome.curves.get(self.plan.config.study.metric, [])
+        means = [sum(values) / len(values) for values in curves]
+        state, attributes, value = TrialState.COMPLETE, dict[str, Any](), None
+        if outcome.error or outcome.diverged is not None:
+            state, means = TrialState.FAIL, []
+            reason = (outcome.error or "").strip().splitlines()[-1:]
+            attributes["reason"] = (reason or [f"diverged at epoch {outcome.diverged}"])[0]
+        elif len(means) < self.plan.config.train.epochs:
+            state, value = TrialState.PRUNED, means[-1]
+            attributes["reason"] = f"halved away at epoch {len(means)}"
+        else:
+            value = means[-1]
+            attributes = {**outcome.numbers(), "trained": outcome.summary()}
+        told = create_trial(
+            state=state,
+            value=value,
+            params=trial.params,
+            distributions=trial.distributions,
+            user_attrs=attributes,
+            intermediate_values=dict(enumerate(means, 1)),
+        )
+        told.number, told.datetime_start = trial.number, begin
+        self.study.add_trial(told)
+        if state == TrialState.COMPLETE:
+            progress.finish(means[-1], float(trial.params["dropout"]))
+        return told

@@ -133,6 +133,18 @@ def test_optunas_samplers(sweep, name):
     assert all(0 <= p["dropout"] <= 0.8 and 1e-4 <= p["train.lr"] <= 1e-2 for p in points)
 
 
+def test_qmc_covers_the_ground_evenly_from_the_first_trial_on(sweep):
+    lr = "train.lr=tag(log,interval(1e-4,1e-2))"
+    command = ["sampler=qmc", lr, "model.width=interval(8,11)", "study.baseline=false"]
+    points = [t.params for t in load_study(sweep(*command, "study.n_trials=8")).trials]
+    eighths = {
+        "dropout": sorted(int(p["dropout"] / 0.1) for p in points),
+        "train.lr": sorted(int(4 * math.log10(p["train.lr"] / 1e-4)) for p in points),
+    }
+    assert eighths == {"dropout": list(range(8)), "train.lr": list(range(8))}
+    assert sorted(p["model.width"] for p in points) == [8, 8, 9, 9, 10, 10, 11, 11]
+
+
 def test_the_same_command_again_trains_nothing_and_answers(sweep, capsys):
     folder = sweep("dropout=0.0,0.2")
     first, jobs = capsys.readouterr().out, result.job_numbers(folder / "jobs")
@@ -170,13 +182,13 @@ def stop_at(monkeypatch, owner, name, call):
     ("owner", "name", "call"),
     [
         (optuna.Study, "ask", 3),
-        (optuna.Study, "tell", 6),
+        (optuna.Study, "add_trial", 6),
         (result, "write", 1),
         (batch, "_config", 2),
-        pytest.param(optuna.trial.Trial, "suggest_float", 2, marks=pytest.mark.slow),
-        pytest.param(optuna.Study, "tell", 1, marks=pytest.mark.slow),
+        pytest.param(optuna.Study, "add_trial", 1, marks=pytest.mark.slow),
+        pytest.param(optuna.Study, "add_trial", 3, marks=pytest.mark.slow),
         pytest.param(optuna.Study, "tell", 3, marks=pytest.mark.slow),
-        pytest.param(optuna.trial.Trial, "set_user_attr", 4, marks=pytest.mark.slow),
+        pytest.param(RDBStorage, "_set_trial_attr_without_commit", 4, marks=pytest.mark.slow),
         pytest.param(result.os, "replace", 2, marks=pytest.mark.slow),
         pytest.param(curves.Curves, "log", 3, marks=pytest.mark.slow),
     ],
@@ -197,11 +209,10 @@ def test_stopped_anywhere_and_resumed_equals_never_stopped(sweep, monkeypatch, o
         assert [p.step for p in events.Scalars("loss/val")] == [1, 2]
 
 
-@pytest.mark.parametrize("name", ["_create_new_trial", "set_trial_state_values"])
-def test_a_storage_that_breaks_after_it_has_written_makes_no_trial_more(sweep, monkeypatch, name):
+def test_a_storage_that_breaks_after_it_has_written_makes_no_trial_more(sweep, monkeypatch):
     command = ["study.n_trials=6", "study.generation=3"]
     whole = values(sweep(*command, "study.name=whole"))
-    real, calls = getattr(RDBStorage, name), []
+    real, calls = RDBStorage._create_new_trial, []
 
     def breaking(*args, **kwargs):
         answer = real(*args, **kwargs)
@@ -210,7 +221,7 @@ def test_a_storage_that_breaks_after_it_has_written_makes_no_trial_more(sweep, m
             raise OperationalError("COMMIT", {}, Exception("the connection broke"))
         return answer
 
-    monkeypatch.setattr(RDBStorage, name, breaking)
+    monkeypatch.setattr(RDBStorage, "_create_new_trial", breaking)
     folder = sweep(*command, "study.name=broken")
     assert values(folder) == whole and len(calls) > 2
     assert all(t.state == TrialState.COMPLETE for t in load_study(folder).trials)

@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 from scripts.bench import ours
 from scripts.bench.workload import chosen
 from sweep import batch, job
@@ -23,13 +21,15 @@ from sweep.dropout import RateDropout
 from sweep.optimizer import StackedAdamW
 from sweep.population import Population
 from sweep.program import Program
+from sweep.sampler import Chooser
 from sweep.skeleton import Skeleton
 from sweep.study import Search
 
 WORK = {"forward and backward", "forward and backward, untraced", "optimiser", "evaluation"}
 CLOCKS: tuple[tuple[Any, str, str], ...] = (
     (Search, "run", "rest"),
-    (Search, "_trial", "Optuna"),
+    (Chooser, "ask", "Optuna"),
+    (Chooser, "tell", "Optuna"),
     (Search, "_tell", "Optuna"),
     (batch, "_run", "Hydra"),
     (job, "train", "job"),

@@ -36,7 +36,7 @@ N_TRIALS, EPOCHS = 6, 2
 STUDY = ["data=mnist5k", "data.n_train=128", "data.n_val=64", "model.width=8", "study.name=mine"]
 STUDY += [f"study.n_trials={N_TRIALS}", "study.generation=3", "study.seeds=2"]
 STUDY += [f"train.epochs={EPOCHS}", "train.device=cpu", "train.lr=0.01"]
-Acknowledged = dict[int, float | None]  # number -> value of the trials that tell returned for
+Acknowledged = dict[int, float | None]  # number -> value of the trials that the study has
 
 
 @dataclass
@@ -101,15 +101,14 @@ class Command:
 
 
 def acknowledge(pipe: int) -> None:
-    """Let every tell write what it told into a pipe, once it has returned."""
-    real = optuna.Study.tell
+    """Write every trial into a pipe, once the study has it."""
+    real = optuna.Study.add_trial
 
-    def tell(self: Any, *args: Any, **kwargs: Any) -> Any:
-        trial = real(self, *args, **kwargs)
+    def add_trial(self: Any, trial: optuna.trial.FrozenTrial) -> None:
+        real(self, trial)
         os.write(pipe, f"{json.dumps([trial.number, trial.value])}\n".encode())
-        return trial
 
-    optuna.Study.tell = tell  # type: ignore[method-assign]
+    optuna.Study.add_trial = add_trial  # type: ignore[method-assign]
 
 
 def trials(folder: Path) -> list[optuna.trial.FrozenTrial]:
