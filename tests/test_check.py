@@ -7,7 +7,7 @@ from sweep.dropout import RateDropout
 from sweep.lowering import _Linear
 from tests.conftest import DEVICE
 
-TINY = ["data=mnist5k", "data.n_train=200", "train.batch_size=20", "study.generation=2"]
+TINY = ["data=mnist5k", "data.n_train=400", "train.batch_size=20", "study.generation=2"]
 TINY += ["study.seeds=1", f"train.device={DEVICE}"]
 
 
