@@ -22,7 +22,8 @@ def try_out(
     """Build the model at each end of what is searched and train one batch of two blank samples.
 
     Returns warnings. Raises BadInput where the model fails, its output has not one number for each
-    class, a searched rate reaches no nn.Dropout, or random numbers are drawn anywhere else.
+    class, a searched rate reaches no nn.Dropout, random numbers are drawn anywhere else, or a
+    number changes that is in no tensor.
     """
     found: list[str] = []
     for variant in variants(model, axes):
@@ -30,7 +31,9 @@ def try_out(
         try:
             built = builder(variant, 0.5, input_shape, n_classes)()
             swap_dropout(built)
+            before = numbers(built)
             outputs, draws, found = run(built.float(), torch.zeros(2, *input_shape))
+            changed = sorted(key for key, _ in before ^ numbers(built))
         except BadInput:
             raise
         except Exception as error:
@@ -42,6 +45,11 @@ def try_out(
             raise BadInput(
                 f"{shown}: {draws[0]} in training, where no rate of a member can reach it; "
                 "use nn.Dropout modules"
+            )
+        if changed:
+            raise BadInput(
+                f"{shown}: forward changes {changed[0]}, which all members would share; keep it in "
+                "a buffer"
             )
     for axis in axes:
         if is_rate(axis.key):
@@ -88,6 +96,17 @@ def run(model: nn.Module, x: Tensor) -> tuple[Tensor, list[str], list[str]]:
     with draws:
         outputs = model.train()(x)
     return outputs, draws.seen, warnings[:1]
+
+
+def numbers(model: nn.Module) -> set[tuple[str, Any]]:
+    """Return the plain numbers that the modules of a model hold, by name."""
+    return {
+        (f"{path}.{key}".lstrip("."), value)
+        for path, module in model.named_modules()
+        if not isinstance(module, RateDropout)
+        for key, value in vars(module).items()
+        if isinstance(value, int | float) and key != "training"
+    }
 
 
 def _check_use(

@@ -46,7 +46,7 @@ class Program:
             operations = make_fx(lambda *call: self.function(*call))(weights, copied, *args)
         except torch.OutOfMemoryError:
             raise
-        except RuntimeError as error:
-            log.warning("not traced: %s", str(error).strip().splitlines()[0])
+        except Exception as error:  # the tracer's own: the call went well many times before
+            log.warning("not traced: %s: %s", type(error).__name__, str(error).partition("\n")[0])
             return self.function
         return torch.no_grad()(operations)

@@ -83,6 +83,14 @@ class Normed(Plain):
         return self.head(self.norm(self.drop(self.fc(x.flatten(1)).relu())))
 
 
+class Counting(Plain):
+    steps = 0
+
+    def forward(self, x):
+        self.steps += 1
+        return super().forward(x) / self.steps
+
+
 class Narrow(Plain):
     def forward(self, x):
         return super().forward(x)[:, :5]
@@ -123,6 +131,7 @@ def test_a_model_without_a_dataclass_gets_a_namespace():
         ("Sdpa", r"the model \(Sdpa\) draws random numbers"),
         ("Noisy", r"relu\.1 \(RReLU\) draws random numbers"),
         ("Subclass", r"drop is MyDropout"),
+        ("Counting", r"forward changes steps, which all members would share; keep it in a buffer"),
         ("Missing", "cannot be imported"),
         ("attempt", r"must be a subclass of torch\.nn\.Module"),
     ],
