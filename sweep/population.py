@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import stack_module_state
 
+from sweep import memory
 from sweep.config import TrainConfig
 from sweep.data import Split
 from sweep.dropout import swap_dropout
 from sweep.lowering import lay_out
-from sweep.memory import keep_freed
 from sweep.optimizer import Numbers, StackedAdamW
 from sweep.skeleton import Skeleton
 
@@ -46,7 +46,7 @@ class Population:
         device: torch.device,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        keep_freed()
+        memory.keep_freed()
         self.seeds, self.config, self.device, self.dtype = tuple(seeds), config, device, dtype
         models = [self._member(setting, seed) for setting in settings for seed in seeds]
         params, self.buffers = stack_module_state(models)

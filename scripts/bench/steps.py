@@ -16,7 +16,7 @@ import time
 import torch
 
 from scripts.bench.models import DIGITS, MODELS
-from sweep import population, program
+from sweep import memory, program
 from sweep.check import first
 from sweep.config import TrainConfig
 from sweep.data import load
@@ -60,7 +60,7 @@ def child(case: str, variant: str) -> tuple[float, float]:
 def measure(case: str, variant: str) -> tuple[float, float]:
     """Return the median milliseconds of a training step, and the page faults in it."""
     if variant == "plain":
-        population.keep_freed = lambda: None
+        memory.keep_freed = lambda: None
     program.AS_IT_IS = 2 if "traced" in variant else sys.maxsize
     name, n_seeds, width, precision = CASES[case]
     model = {**MODELS[name], **({"width": width} if width else {})}
