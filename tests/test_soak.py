@@ -45,9 +45,9 @@ assert tally.tried >= 3
 print(tally.lost, tally.running, tally.different)
 """
 ASKS_ANEW = """
-real = study.Search._trial
-done = lambda known: {n: t for n, t in known.items() if t.state.is_finished()}
-study.Search._trial = lambda search, number, known: real(search, number, done(known))
+from optuna.samplers import RandomSampler
+from sweep import sampler
+sampler.sampler = lambda plan, number: RandomSampler(seed=os.getpid())
 """
 OTHER_SEEDS = "study.seeds_of = lambda g, n: [os.getpid() % 1000 + i for i in range(n)]"
 
