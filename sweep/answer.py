@@ -115,11 +115,15 @@ def _this_side(
     points: Sequence[Mapping[str, Number]],
     key: str,
 ) -> list[dict[str, Number]]:
-    """Return the choices among the levels heard, and half way on to the next that was cut."""
+    """Return the choices among the levels heard, and half way on to the next that was cut.
+
+    Where the levels lie closer than the choices, the nearest one stands for them.
+    """
     low, high = min(p[key] for p in heard), max(p[key] for p in heard)
     below = max((p[key] for p in points if p[key] < low), default=low)
     above = min((p[key] for p in points if p[key] > high), default=high)
-    return [c for c in choices if (below + low) / 2 <= c[key] <= (above + high) / 2]
+    inside = [c for c in choices if (below + low) / 2 <= c[key] <= (above + high) / 2]
+    return inside or [min(choices, key=lambda c: abs(c[key] - low))]
 
 
 def unit(axis: Axis, value: Number) -> float:

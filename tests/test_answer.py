@@ -60,6 +60,14 @@ def test_wall_does_not_bend_the_answer():
     assert max(found.rates) <= 0.65  # the curve ends before the wall
 
 
+@pytest.mark.parametrize("rates", [[0.4012, 0.4015, 0.4019], [0.4012, 0.4012, 0.4012]])
+def test_levels_closer_than_the_candidates_are_still_answered(rates):
+    points = [{"dropout": rate} for rate in rates]
+    found = best(points, [{0: 1.0}, {0: 1.1}, {0: 50.0}], [RATE])
+    assert (found.ranges["dropout"].low, found.ranges["dropout"].high) == (0.0, 0.8)
+    assert found.rates == [0.4]  # all that is shown of a curve that was heard at one place
+
+
 def test_a_set_that_ends_at_the_search_says_so():
     points, rows = trials(
         lambda r: 1 - r, np.linspace(0, 0.8, 9), [0, 1], 0.01, np.random.default_rng(3)

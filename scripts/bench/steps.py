@@ -32,7 +32,7 @@ CASES = {  # model, seeds, width, precision
     "rnn": ("rnn", 3, None, "float32"),
 }
 VARIANTS = ("plain", "kept", "kept and traced")
-STEPS, ROUNDS = 6, 3
+STEPS, ROUNDS = 6, 6
 
 
 def main() -> None:
