@@ -38,36 +38,6 @@ def paired_noise(rows: Sequence[Mapping[int, float]]) -> float:
     return math.sqrt(((values - design @ fitted) ** 2).sum() / left) if left > 0 else 0.0
 
 
-def seed_offsets(points: np.ndarray, rows: Sequence[Mapping[int, float]]) -> dict[int, float]:
-    """Estimate by how much each seed lies above or below the others, whatever is trained with it.
-
-    Trials of different generations have different seeds, so their means compare only without
-    these. points (n, d) holds each trial's searched numbers, rows its {seed: value}. Least squares
-    of the values on a dummy for each seed and a polynomial in each number: of degree 4 where one is
-    searched, else 2. Trials far above the rest are left out, or the wall at high rates would bend
-    the polynomial.
-    """
-    d = points.shape[1]
-    span = np.ptp(points, axis=0)
-    scaled = (points - points.min(axis=0)) / np.where(span > 0, span, 1)
-    powers = np.concatenate([scaled**k for k in range(1, 5 if d == 1 else 3)], axis=1)
-    means = [fmean(row.values()) for row in rows]
-    cap = far_above(means)
-    cells = [
-        (i, seed, value)
-        for i, row in enumerate(rows)
-        if means[i] <= cap
-        for seed, value in row.items()
-    ]
-    known = sorted({seed for _, seed, _ in cells})
-    dummies = np.array([[seed == other for other in known] for _, seed, _ in cells], float)
-    design = np.concatenate([dummies, powers[[i for i, _, _ in cells]]], axis=1)
-    targets = np.array([value for _, _, value in cells])
-    fitted = np.linalg.lstsq(design, targets, rcond=None)[0][: len(known)]
-    nothing = dict.fromkeys((seed for row in rows for seed in row), 0.0)
-    return nothing | dict(zip(known, (fitted - fitted.mean()).tolist(), strict=True))
-
-
 def contenders(
     table: Mapping[float, Mapping[int, float]], given_up: Sequence[float] = ()
 ) -> tuple[float, float]:
