@@ -69,7 +69,7 @@ def drop(x: Tensor, rate: Tensor, noise: Tensor) -> Tensor:
     """Zero where the noise says so, and scale the rest."""
     keep = (1 - rate).to(noise.dtype)
     mask = torch.lt(noise, keep, out=torch.empty_like(x))
-    return x * mask.mul_(1 / keep)
+    return x * mask.mul_((1 / keep).to(x.dtype))
 
 
 class _Drop(UnderVmap):
