@@ -21,12 +21,24 @@ import torch
 
 from models.mlp import MLP, MLPConfig
 from scripts.bench import models as bench_models
+from scripts.bench.__main__ import run
 from sweep.config import TrainConfig
 from sweep.data import Data, load
 from sweep.population import Population, Setting
 
 TESTS = ["tests/test_dropout.py", "tests/test_population.py", "tests/test_study.py"]
 TESTS += ["tests/test_models.py", "tests/test_model.py"]
+SWEEPS = {  # how people sweep, and this project, on the same card: module, workload, more
+    f"{name} {kind}": (module, workload, *more)
+    for kind in ("gpu", "gpu-narrow")
+    for name, module, workload, *more in (
+        ("optuna-loader", "scripts.bench.optuna_loader", f"{kind}-part"),
+        ("serial-loop", "scripts.bench.serial", f"{kind}-part"),
+        ("serial-loop, graph", "scripts.bench.serial", f"{kind}-part", "graph"),
+        ("ours", "scripts.bench.ours", kind),
+        ("ours-bf16", "scripts.bench.ours", kind, "train.precision=bf16"),
+    )
+}
 FULL = {"_target_": "sweep.digits.mnist", "download": True, "n_train": None, "n_val": 10_000}
 
 
@@ -48,6 +60,7 @@ def main() -> None:
     ]
     digits = load(bench_models.DIGITS).to(device).train
     report["models"] = [bench_models.row(m, digits, device, 5) for m in sorted(bench_models.MODELS)]
+    report["sweeps"] = {name: sweep(args.device, *command) for name, command in SWEEPS.items()}
     report["default_sweep"] = default_sweep(args.device)
     args.out.write_text(json.dumps(report, indent=2))
     print(json.dumps(report, indent=2))
@@ -92,6 +105,14 @@ def time_epochs(
         "evaluate_seconds": round(evaluate, 3),
         "val_loss_of_rate_0": round(members.evaluate(data.val)[0][0].item(), 4),
     }
+
+
+def sweep(device: str, module: str, workload: str, *more: str) -> dict[str, float] | str:
+    """Time a contender, or say why it failed."""
+    try:
+        return run(module, workload, f"train.device={device}", *more)
+    except SystemExit as error:
+        return str(error)
 
 
 def default_sweep(device: str) -> dict[str, Any]:

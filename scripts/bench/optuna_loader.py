@@ -1,6 +1,6 @@
 """Optuna with a DataLoader, in the shape of Optuna's own PyTorch example.
 
-python -m scripts.bench.optuna_loader small
+python -m scripts.bench.optuna_loader small [train.device=cuda]
 """
 
 import tempfile
@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 from torchvision.transforms import ToTensor
 
-from scripts.bench.workload import chosen, digits, network, timed, warm_up
+from scripts.bench.workload import chosen, chosen_device, digits, network, timed, warm_up
 from sweep.data import Split
 
 
@@ -34,7 +34,7 @@ class Digits(Dataset[tuple[Tensor, int]]):
 
 
 def main() -> None:
-    work = chosen()
+    work, device = chosen(), chosen_device()
     data = digits(work)
     train, part, val = (Digits(split) for split in (data.train, data.train_part, data.val))
     warm_up()
@@ -46,19 +46,21 @@ def main() -> None:
         loss, wrong = 0.0, 0
         with torch.no_grad():
             for x, y in DataLoader(data, batch_size=128):
+                x, y = x.to(device), y.to(device)
                 out = model(x)
                 loss += F.cross_entropy(out, y, reduction="sum").item()
                 wrong += int((out.argmax(1) != y).sum().item())
         return loss / len(data), wrong / len(data)
 
     def objective(trial: optuna.Trial) -> float:
-        model = network(work, trial.suggest_float("dropout", 0, 0.8))
+        model = network(work, trial.suggest_float("dropout", 0, 0.8)).to(device)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
         writer = SummaryWriter(f"{folder.name}/{trial.number}")
         for epoch in range(work.epochs):
             model.train()
             for x, y in DataLoader(train, batch_size=128, shuffle=True):
                 optimizer.zero_grad()
+                x, y = x.to(device), y.to(device)
                 F.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
             for name, split in (("val", val), ("train", part)):

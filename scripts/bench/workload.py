@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.utils.tensorboard
@@ -44,10 +44,18 @@ WORKLOADS = {
     "small": Workload(width=256, trials=16, epochs=5, n_train=4000, n_val=1000),
     "large": Workload(width=1024, trials=8, epochs=1, n_train=60_000 - 10_000, n_val=10_000),
 }
+WORKLOADS["gpu"] = replace(WORKLOADS["large"], trials=64, epochs=10)
+WORKLOADS["gpu-narrow"] = replace(WORKLOADS["gpu"], width=256)
+for name in ("gpu", "gpu-narrow"):  # a part of it, for those who take long
+    WORKLOADS[f"{name}-part"] = replace(WORKLOADS[name], trials=2, epochs=1)
 
 
 def chosen() -> Workload:
     return WORKLOADS[sys.argv[1]]
+
+
+def chosen_device() -> torch.device:
+    return torch.device("cuda" if "train.device=cuda" in sys.argv else "cpu")
 
 
 def digits(work: Workload) -> Data:
