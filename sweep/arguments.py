@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException
 
 from sweep.config import BadInput
@@ -21,6 +21,7 @@ OF_OPTUNA_SWEEPER = {  # its keys -> ours
     "max_failure_rate": "nothing: a failed trial never stops the others",
     "search_space": "the override syntax, such as dropout=interval(0,0.8)",
 }
+NO_NAME = (int, float, list, type(None))
 OF_HYDRA = (
     "hydra/launcher",
     "hydra.launcher.",
@@ -37,6 +38,8 @@ def check(arguments: Sequence[str]) -> None:
         bare = argument.lstrip("+").replace("'", "").replace('"', "").lower()
         if argument in ("--run", "-r", "--experimental-rerun") or bare == "hydra.mode=run":
             raise BadInput(f"{argument}: a study is a multirun; leave it out")
+        if not argument.strip():
+            raise BadInput(f"{argument!r}: must be <key>=<value>")
         if argument.startswith("-") or ("=" not in argument and argument[:1] != "~"):
             continue
         override = parse(argument)
@@ -44,6 +47,8 @@ def check(arguments: Sequence[str]) -> None:
         if key.startswith("hydra"):
             _check_hydra(key, argument)
             if key == "hydra/launcher":
+                if override.value() is None:
+                    raise BadInput(f"{argument}: must be the name of a launcher")
                 check_installed(str(override.value()))
             continue
         if override.is_add() or override.is_force_add() or override.is_delete():
@@ -52,11 +57,19 @@ def check(arguments: Sequence[str]) -> None:
             raise BadInput(f"{argument}: is the study's own; leave it out")
         if key == "model.dropout":
             raise BadInput(f"{argument}: use dropout=, which every model reads")
-        if (CONF / key).is_dir() and isinstance(override.value(), int | float | None):
+        if isinstance(override.value(), dict) and "." not in key:
+            raise BadInput(f"{key}: its keys are given one by one, such as {key}.<key>=<value>")
+        if (CONF / key).is_dir() and any(isinstance(v, NO_NAME) for v in _all(override)):
             raise BadInput(f"{argument}: must be the name of a file in conf/{key}")
         if key in seen:
             raise BadInput(f"{argument}: {key} is given twice")
         seen.add(key)
+
+
+def _all(override: Override) -> Sequence[object]:
+    """Return the values given: each one where there is a list."""
+    value = override.value()
+    return value.list if isinstance(value, ChoiceSweep) else [value]
 
 
 def parse(argument: str) -> Override:

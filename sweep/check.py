@@ -16,10 +16,11 @@ from hydra import compose, initialize_config_dir
 from torch import nn
 
 from sweep import arguments
-from sweep.config import Config, TrainConfig, typed
+from sweep.config import BadInput, Config, TrainConfig, typed
 from sweep.data import Split, load
 from sweep.dropout import swap_dropout
 from sweep.exits import exit_code
+from sweep.inspection import try_out
 from sweep.job import pick_device, setting
 from sweep.population import Population, Setting, order_and_keys
 from sweep.program import AS_IT_IS
@@ -40,10 +41,14 @@ def main() -> int:
 def check(overrides: list[str]) -> int:
     """Print the largest difference and the speed-up; return 1 where they differ."""
     arguments.check(overrides)
+    for override in overrides:
+        if "=" in override and arguments.parse(override).is_sweep_override():
+            raise BadInput(f"{override}: nothing is searched here; give one value")
     with initialize_config_dir(str(arguments.CONF), version_base="1.3"):
         config = typed(compose("config", overrides))
     device = pick_device(config.train.device)
     data = load(config.data)
+    try_out(config.model, [], data.input_shape, data.n_classes)
     samples = first(data.to(device, torch.float64).train, STEPS * config.train.batch_size)
     settings = [setting(config, {"dropout": rate}, data) for rate in RATES]
     exact = replace(config.train, precision="float32")  # that is, no products in bf16

@@ -18,6 +18,8 @@ from torch import Tensor
 from sweep.config import BadInput, Unreachable
 from sweep.target import find
 
+INPUTS = (torch.uint8, torch.float16, torch.float32, torch.float64)
+
 
 @dataclass(frozen=True)
 class Split:
@@ -76,6 +78,9 @@ def load(config: Mapping[str, Any]) -> Data:
 
 def _load(config: Mapping[str, Any]) -> Data:
     (x, y), (x_val, y_val) = read(config, "train"), read(config, "val")
+    _check_alike(config, x, x_val, "val")
+    if not y.any() and not y_val.any():
+        raise BadInput(f"data._target_={config['_target_']}: has one class only, 0")
     digest = hashlib.sha256()
     for tensor in (x, y, x_val, y_val):
         digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
@@ -93,6 +98,10 @@ def _load(config: Mapping[str, Any]) -> Data:
 def load_test(config: Mapping[str, Any], data: Data) -> Split:
     """Read the test samples, to be normalised as the training samples are."""
     x, y = read(config, "test")
+    _check_alike(config, data.train.inputs, x, "test")
+    n = data.n_classes
+    if int(y.max()) >= n:
+        raise BadInput(f"data._target_={config['_target_']}: 'test' has classes beyond the {n}")
     device = data.train.inputs.device
     return replace(data.train, inputs=x.to(device), targets=y.to(device))
 
@@ -108,16 +117,36 @@ def read(config: Mapping[str, Any], split: str) -> tuple[Tensor, Tensor]:
         fits = isinstance(x, Tensor) and isinstance(y, Tensor)
     except (BadInput, Unreachable):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadInput(f"data._target_={target}: {type(error).__name__}: {error}") from error
     if not fits:
         raise BadInput(f"data._target_={target}: must return two tensors, inputs and targets")
-    if len(x) != len(y) or y.dtype != torch.int64 or y.ndim != 1:
+    if x.ndim == 0 or y.ndim != 1 or len(x) != len(y) or not len(y) or y.dtype != torch.int64:
         raise BadInput(
             f"data._target_={target}: inputs {tuple(x.shape)} and targets {tuple(y.shape)} "
-            f"{y.dtype} of {split!r} must be of one length, targets int64 class numbers"
+            f"{y.dtype} of {split!r} must be of one length, not empty, targets int64 class numbers"
         )
-    return x, y
+    plain = x.layout == y.layout == torch.strided and x.device.type == y.device.type == "cpu"
+    if not plain or x.dtype not in INPUTS:
+        raise BadInput(
+            f"data._target_={target}: inputs of {split!r} must be uint8 or float, dense and on the "
+            f"CPU, not {x.dtype}, {x.layout} on {x.device}"
+        )
+    if not x.isfinite().all() or y.min() < 0:
+        raise BadInput(
+            f"data._target_={target}: {split!r} must hold finite inputs and no class below 0"
+        )
+    return x.detach(), y
+
+
+def _check_alike(config: Mapping[str, Any], train: Tensor, other: Tensor, split: str) -> None:
+    """Raise BadInput where samples of a split are not of the kind that is trained on."""
+    kinds = [f"{tuple(x.shape[1:])} {x.dtype}" for x in (train, other)]
+    if kinds[0] != kinds[1]:
+        raise BadInput(
+            f"data._target_={config['_target_']}: inputs of 'train' are {kinds[0]}, "
+            f"of {split!r} {kinds[1]}; they must be alike"
+        )
 
 
 def _takes_two(function: Callable[..., Any]) -> bool:

@@ -1,5 +1,6 @@
 """How a command ends: a mistake, or data out of reach, is one line and an exit code of its own."""
 
+import io
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ def exit_code(work: Callable[[], int]) -> int:
     """Do a command's work; return its exit code, or 2, 3, 130 or 143 where it was cut short."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError  # type: ignore[import-untyped]
 
     from sweep.config import BadInput, Unreachable
     from sweep.mistake import one_line
@@ -21,9 +23,12 @@ def exit_code(work: Callable[[], int]) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     full = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of printing and exiting
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # "?" where a terminal knows no more than ASCII
     try:
         return work()
-    except (BadInput, HydraException, OmegaConfBaseException, Unreachable) as error:
+    except (BadInput, HydraException, OmegaConfBaseException, Unreachable, YAMLError) as error:
         if full:
             raise
         print(f"error: {one_line(error)}", file=sys.stderr)

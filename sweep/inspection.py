@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from sweep.config import BadInput, is_rate
 from sweep.dropout import RateDropout, swap_dropout
+from sweep.mistake import first_line
 from sweep.model import builder, describe, variants
 from sweep.space import Axis
 
@@ -36,8 +37,12 @@ def try_out(
             changed = sorted(key for key, _ in before ^ numbers(built))
         except BadInput:
             raise
-        except Exception as error:
-            raise BadInput(f"{shown}: {str(error).splitlines()[0]}") from error
+        except (Exception, SystemExit) as error:
+            raise BadInput(f"{shown}: {first_line(error)}") from error
+        if not any(parameter.requires_grad for parameter in built.parameters()):
+            raise BadInput(f"{shown}: has no parameter to train")
+        if not isinstance(outputs, Tensor):
+            raise BadInput(f"{shown}: gives a {type(outputs).__name__}, not a tensor")
         if tuple(outputs.shape) != (2, n_classes):
             shape = tuple(outputs.shape[1:])
             raise BadInput(f"{shown}: gives {shape} for a sample, not the {n_classes} classes")
@@ -116,7 +121,10 @@ def _check_use(
     rates = []
     for rate in (0.25, 0.75):
         variant = dict(model) if key == "dropout" else {**model, key.removeprefix("model."): rate}
-        built = builder(variant, rate if key == "dropout" else 0.5, input_shape, n_classes)()
+        try:
+            built = builder(variant, rate if key == "dropout" else 0.5, input_shape, n_classes)()
+        except Exception:
+            return  # at this rate, which may not be searched; a trial of it fails by itself
         rates.append([site.rate.item() for site in swap_dropout(built)])
     if rates[0] == rates[1]:
         raise BadInput(f"{describe(model)}: {key} is searched, but nothing in the model uses it")

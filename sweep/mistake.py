@@ -4,12 +4,13 @@ import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import fields
+from urllib.parse import unquote
 
 from hydra.errors import MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from sweep.config import Config, SamplerConfig, StudyConfig, TrainConfig
+from sweep.config import BadInput, Config, SamplerConfig, StudyConfig, TrainConfig
 
 SECTIONS = {"train.": TrainConfig, "study.": StudyConfig, "sampler.": SamplerConfig, "": Config}
 KEYS = [f"{prefix}{f.name}" for prefix, config in SECTIONS.items() for f in fields(config)]
@@ -23,9 +24,27 @@ def one_line(error: BaseException) -> str:
 
 
 def masked(text: str) -> str:
-    """Return a text without the passwords of the URLs in it."""
-    text = re.sub(r"(://[^:/@\s]*:)\S*@", r"\1***@", text)
-    return re.sub(r"([?&]\w*(password|passwd|pwd)=)[^&\s]*", r"\1***", text, flags=re.I)
+    """Return a text without the passwords of the URLs in it, of which each ends with its line.
+
+    A password may hold blanks, so rather too much is masked than too little.
+    """
+    text = re.sub(r"(://[^:/@\s]*:)(?!\*\*\*@).*@", r"\1***@", text)
+    return re.sub(r"([?&]\w*(password|passwd|pwd)=)(?!\*\*\*)[^&\n]*", r"\1***", text, flags=re.I)
+
+
+def without(secrets: str, text: str) -> str:
+    """Return a text without what stands masked in a URL, whole or in pieces."""
+    shown = masked(secrets)
+    text = text.replace(secrets, shown)
+    for piece in re.split(r"[@/?&=:' ]+", f"{secrets} {unquote(secrets)}"):
+        if len(piece) > 2 and piece not in shown:
+            text = text.replace(piece, "***")
+    return text
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error says first, or what it is where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _told(error: BaseException) -> str:
@@ -41,13 +60,14 @@ def _told(error: BaseException) -> str:
             key, node = found[1].partition("=")[0], cause.parent_node
             owner = key.rpartition(".")[0] if isinstance(node, DictConfig) else ""
             return f"{found[1]}: {unknown(key, [f'{owner}.{k}'.lstrip('.') for k in node or ()])}"
-    lines = [line.strip() for part in (text, str(cause or "")) for line in part.splitlines()]
+    parts = (text,) if isinstance(error, BadInput) else (text, str(cause or ""))
+    lines = [line.strip() for part in parts for line in part.splitlines()]
     return " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(NOISE)))
 
 
 def why(error: BaseException) -> str:
     """Return why OmegaConf does not take a value."""
-    text = str(error).splitlines()[0]
+    text = first_line(error)
     if "not Optional" in text or "'None'" in text:
         return "must not be null"
     kind = re.search(r"could not be converted to (\w+)", text)

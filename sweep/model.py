@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from sweep.config import BadInput, check_rate, is_rate
-from sweep.mistake import why
+from sweep.mistake import first_line, why
 from sweep.space import Axis
 from sweep.target import find
 
@@ -40,6 +40,8 @@ def builder(
             check_rate(f"model.{key}", value)
         if key in ("input_shape", "n_classes"):
             raise BadInput(f"model.{key}={value}: is given by the data")
+        if key == "dropout":
+            raise BadInput(f"model.dropout={value}: is what is searched; leave it out of the YAML")
     given = {"dropout": dropout, "input_shape": input_shape, "n_classes": n_classes}
     schema = config_class(cls)
     if schema is None:
@@ -51,7 +53,7 @@ def builder(
             key = error.full_key or ""
             raise BadInput(f"model.{key}={numbers.get(key, '')}: {why(error)}") from None
         except (TypeError, ValueError) as error:
-            raise BadInput(f"{describe(model)}: {str(error).splitlines()[0]}") from None
+            raise BadInput(f"{describe(model)}: {first_line(error)}") from None
     return lambda: cls(config)
 
 
@@ -62,7 +64,10 @@ def describe(model: Mapping[str, Any]) -> str:
 def config_class(cls: type[nn.Module]) -> Any:
     """Return the dataclass that annotates the only argument of the model, or None."""
     parameters = list(inspect.signature(cls.__init__).parameters)[1:]
-    hints = typing.get_type_hints(cls.__init__)
+    try:
+        hints = typing.get_type_hints(cls.__init__)
+    except NameError:  # of what is imported for type checkers only
+        return None
     found = hints.get(parameters[0]) if parameters else None
     return found if dataclasses.is_dataclass(found) else None
 

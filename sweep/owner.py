@@ -4,25 +4,71 @@ import fcntl
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from sweep.config import BadInput
+import optuna
+from sqlalchemy import Connection, NullPool, create_engine, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from sweep.config import BadInput, Unreachable
+from sweep.mistake import first_line, masked
+
+# taken for a connection, until it ends; a database gives it to one at a time
+LOCKS = {
+    "postgresql": "SELECT pg_try_advisory_lock(hashtextextended(:name, 0))",
+    "mysql": "SELECT GET_LOCK(:name, 0)",
+}
 
 
 @contextmanager
-def owner(folder: Path) -> Iterator[None]:
-    """Hold the study in a folder; raise BadInput, naming its owner, where another process does."""
-    with (folder / "owner").open("a+") as file:
+def owner(path: Path, name: str) -> Iterator[None]:
+    """Hold a study by a file; raise BadInput, naming its owner, where another process does."""
+    with path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise BadInput(
-                f"study.name={folder.name}: {file.read().strip() or 'another process'} is at it; "
-                "wait for it or choose another name"
-            ) from None
+            raise taken(name, file.read().strip()) from None
         file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.write(process())
         file.flush()
         yield
+
+
+@contextmanager
+def owner_in_storage(study: optuna.Study, storage: str) -> Iterator[None]:
+    """Hold a study where it is kept, so that no process with another folder has it too."""
+    url, name = make_url(storage), study.study_name
+    lock = LOCKS.get(url.get_backend_name())
+    if lock is None:
+        database = Path((url.database or "").removeprefix("file:"))
+        with owner(database.with_name(f"{database.name}.{name}.owner"), name):
+            yield
+        return
+    with ExitStack() as stack:
+        try:
+            connection = create_engine(url, poolclass=NullPool).connect()
+            stack.callback(_end, connection)
+            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+            free = connection.scalar(text(lock), {"name": name})
+        except SQLAlchemyError as error:
+            raise Unreachable(f"study.storage={masked(storage)}: {first_line(error)}") from None
+        if not free:
+            raise taken(name, str(study.user_attrs.get("owner", "")))
+        study.set_user_attr("owner", process())
+        yield
+
+
+def _end(connection: Connection) -> None:
+    with suppress(SQLAlchemyError):  # the database may have gone, and the lock with it
+        connection.close()
+
+
+def process() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def taken(name: str, by: str) -> BadInput:
+    advice = "wait for it or choose another name"
+    return BadInput(f"study.name={name}: {by or 'another process'} is at it; {advice}")

@@ -15,11 +15,11 @@ import optuna
 from omegaconf import OmegaConf
 
 from sweep import figure
-from sweep.config import BadInput
+from sweep.config import BadInput, StudyConfig
 from sweep.exits import exit_code
 from sweep.findings import Answer, collect, trained
 from sweep.fingerprint import different
-from sweep.storage import load_study
+from sweep.storage import load_study, sqlite
 from sweep.words import plus_minus, sentences, use
 
 
@@ -148,7 +148,7 @@ def moved(answers: Sequence[Answer], folder: Path) -> Path | None:
 
 def _replace(path: Path, content: str) -> None:
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(content)
+    temporary.write_text(content, encoding="utf-8")
     os.replace(temporary, path)
 
 
@@ -163,9 +163,10 @@ def main() -> int:
 def again(arguments: list[str]) -> int:
     name, *rest = arguments or [""]
     folder = Path(name).resolve()
-    url = f"sqlite:///{folder / 'study.db'}"
+    url = sqlite(folder / "study.db")
     if len(rest) == 1 and rest[0].startswith("study.storage="):
         url = rest[0].partition("=")[2]
+        StudyConfig(storage=url)  # which checks it
     elif rest or not (folder / "study.db").is_file():
         hint = "must be runs/<study>, with a study.db in it or study.storage=<URL> behind it"
         raise BadInput(f"{' '.join(arguments)}: {hint}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from sweep.config import Unreachable
 from sweep.diagnosis import over_time
 from sweep.noise import mean_and_sem
 
@@ -151,10 +152,18 @@ def _results(jobs: Path, study: str, generation: int) -> Iterator[dict[str, Any]
         path = folder / FILE
         file = path, path.stat().st_mtime_ns
         if _generation_of.get(file, generation) == generation:
-            result = json.loads(path.read_text())
+            result = _whole(path)
             _generation_of[file] = result["generation"]
             if (result["study"], result["generation"]) == (study, generation):
                 yield result
+
+
+def _whole(path: Path) -> dict[str, Any]:
+    try:
+        whole: dict[str, Any] = json.loads(path.read_text())
+    except ValueError:
+        raise Unreachable(f"{path}: is damaged; without it the same command goes on") from None
+    return whole
 
 
 def left(folder: Path) -> bool:

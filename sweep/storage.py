@@ -1,30 +1,60 @@
 """Where a study is kept: SQLite beside it, or a database, which may be away for a while."""
 
 import itertools
+import os
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
+from sqlalchemy import URL
 from sqlalchemy.exc import InterfaceError, OperationalError, PendingRollbackError, SQLAlchemyError
 
 from sweep.config import BadInput, Unreachable
-from sweep.mistake import masked
+from sweep.mistake import first_line, masked, without
 
 PATIENCE = 300.0  # seconds that a database may be away
 BUSY = 60  # seconds that SQLite waits for another process by itself
 
 
+def sqlite(path: Path) -> str:
+    """Return the URL of a file, whatever is in its name."""
+    return URL.create("sqlite", database=str(path)).render_as_string()
+
+
+def create(path: Path) -> None:
+    """Make a database whole or not at all, where there is none.
+
+    A process that is killed while it makes one leaves tables without their indexes, and without
+    these a study may come to be in it twice.
+    """
+    if path.exists():
+        return
+    for part in path.parent.glob(f"{path.name}.tmp*"):  # SQLite keeps a journal beside it
+        part.unlink()
+    temporary = path.with_name(f"{path.name}.tmp")
+    with _reached(sqlite(path)):
+        database = RDBStorage(sqlite(temporary))
+    database.remove_session()
+    database.engine.dispose()
+    os.replace(temporary, path)
+
+
 def open_study(url: str, name: str) -> optuna.Study:
     """Create a study or open it; raise Unreachable where there is no storage behind the URL."""
     with _reached(url):
-        return optuna.create_study(storage=_storage(url), study_name=name, load_if_exists=True)
+        study = optuna.create_study(storage=_storage(url), study_name=name, load_if_exists=True)
+        if study.directions != [StudyDirection.MINIMIZE]:
+            raise BadInput(f"study.name={name}: minimises no single number; choose another")
+        return study
 
 
 def load_study(url: str, name: str) -> optuna.Study:
@@ -36,7 +66,10 @@ def load_study(url: str, name: str) -> optuna.Study:
             raise BadInput(
                 f"{name}: is not in {masked(url)}, which has {', '.join(known) or 'none'}"
             )
-        return optuna.load_study(storage=storage, study_name=name)
+        study = optuna.load_study(storage=storage, study_name=name)
+        if "fingerprint" not in study.user_attrs:
+            raise BadInput(f"{name}: is another program's study")
+        return study
 
 
 def _storage(url: str) -> BaseStorage:
@@ -55,7 +88,11 @@ def _reached(url: str) -> Iterator[None]:
         how = "uv run --extra postgresql" if error.name == "psycopg" else f"installing {error.name}"
         raise Unreachable(f"study.storage={masked(url)}: {error}; try {how}") from None
     except (SQLAlchemyError, StorageInternalError, ImportError) as error:
-        raise Unreachable(f"study.storage={masked(url)}: {reason(error)}") from None
+        raise Unreachable(f"study.storage={masked(url)}: {reason(error, url)}") from None
+    except BadInput:
+        raise
+    except ValueError as error:  # of a port that is none, or a study of several values
+        raise BadInput(f"study.storage={masked(url)}: {reason(error, url)}") from None
 
 
 def name_value(study: optuna.Study, metric: str) -> None:
@@ -65,8 +102,8 @@ def name_value(study: optuna.Study, metric: str) -> None:
         study.set_metric_names([metric])
 
 
-def reason(error: BaseException) -> str:
-    return str(error.__cause__ or error).strip().splitlines()[0]
+def reason(error: BaseException, url: str) -> str:
+    return without(url, first_line(error.__cause__ or error))
 
 
 def away(error: BaseException) -> bool:
@@ -89,7 +126,7 @@ def patient(name: str) -> Callable[..., Any]:
                     return None  # by the attempt before, and the connection broke thereafter
                 return method(*args, **kwargs)
             except (SQLAlchemyError, StorageInternalError) as error:
-                text = f"study.storage={masked(self.url)}: {reason(error)}"
+                text = f"study.storage={masked(self.url)}: {reason(error, self.url)}"
                 if not away(error) or time.monotonic() - begin > PATIENCE:
                     raise Unreachable(f"{text}; the same command goes on from here") from error
             with suppress(SQLAlchemyError):

@@ -7,7 +7,7 @@ was told is in its storage: the same command goes on from there.
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,12 @@ from sweep.job import pick_device
 from sweep.launcher import Launcher
 from sweep.mistake import masked
 from sweep.model import check_numbers
-from sweep.owner import owner
+from sweep.owner import owner, owner_in_storage
 from sweep.plan import Plan, job_config
 from sweep.progress import progress
 from sweep.result import Outcome, seeds_of
 from sweep.sampler import Chooser
-from sweep.storage import name_value, open_study
+from sweep.storage import create, name_value, open_study, sqlite
 from sweep.training import Steps, SweepFailed, Training
 
 NEWS = 1.1  # times as many trials, and the pictures are drawn again: their cost grows with them
@@ -62,6 +62,7 @@ class Search:
         made = f"{self.plan.labels['model']}-{self.plan.labels['data']}-{self.digest[:8]}"
         self.name = self.plan.config.study.name or made.replace("/", "-")  # of a group in a group
         self.folder = Path(self.plan.cfg.hydra.sweep.dir).resolve() / self.name
+        require("${" not in str(self.folder), "hydra.sweep.dir", self.folder, "must not hold ${")
         self.training = Training(
             self.plan, self.name, self.digest, self.folder, self.device, launcher
         )
@@ -116,15 +117,18 @@ class Search:
     def opened(self) -> Iterator[None]:
         """Own the study: create it or load it, refusing one that another command made."""
         url = self.plan.config.study.storage
-        if url is not None:
-            self.study = open_study(url, self.name)  # before there is a folder
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise Unreachable(f"{self.folder}: {error.strerror}") from None
-        with owner(self.folder):
+        with ExitStack() as stack:
+            if url is not None:  # before there is a folder
+                self.study = open_study(url, self.name)
+                stack.enter_context(owner_in_storage(self.study, url))
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise Unreachable(f"{self.folder}: {error.strerror}") from None
+            stack.enter_context(owner(self.folder / "owner", self.name))
             if url is None:
-                url = f"sqlite:///{self.folder / 'study.db'}"
+                create(self.folder / "study.db")
+                url = sqlite(self.folder / "study.db")
                 self.study = open_study(url, self.name)
             self._check_and_describe(url)
             with closing(Dashboard(self.folder)) as self.dashboard:
@@ -137,6 +141,8 @@ class Search:
         if unfinished := [t for t in self._trials() if not t.state.is_finished()]:
             begun = f"its trial {unfinished[0].number} was begun by another program"
             raise BadInput(f"study.name={self.name}: {begun}; choose another")
+        if "fingerprint" not in study.user_attrs and self._trials():
+            raise BadInput(f"study.name={self.name}: is another program's study; choose another")
         stored = study.user_attrs.get("fingerprint", self.fingerprint)
         if stored != self.fingerprint:
             keys = ", ".join(different(stored, self.fingerprint))
@@ -178,6 +184,9 @@ class Search:
         progress.extend(len(baselines) * config.study.seeds * config.train.epochs)
         seeds = seeds_of(generation, config.study.seeds)
         outcomes = yield from self.training.outcomes(generation, seeds, {**points, **baselines})
+        errors = [outcome.error for outcome in outcomes.values() if outcome.error]
+        if len(errors) == len(outcomes) > 1 and not self._found_something():
+            raise SweepFailed(errors[0])  # untold: once it is mended, the same command goes on
         told += [self._tell(trials[n], outcomes[n], begin) for n in points]
         for trial, frozen in zip(trials.values(), told, strict=True):
             chooser.tell(trial, frozen)

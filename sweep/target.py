@@ -15,6 +15,8 @@ def find(key: str, name: Any) -> Any:
         found = instantiate({"_target_": str(name), "_partial_": True})
     except InstantiationException as error:
         raise BadInput(f"{key}={name}: {_reason(error)}") from None
+    except SystemExit as error:
+        raise BadInput(f"{key}={name}: cannot be imported: it ends the program") from error
     assert isinstance(found, partial)
     return found.func
 

@@ -55,7 +55,7 @@ class Training:
     ) -> Steps[dict[int, Outcome]]:
         """Return what became of the points, from the jobs' files or by having them trained now.
 
-        Raises SweepFailed where all of them failed, Unreachable where all jobs were lost.
+        Raises Unreachable where all jobs were lost.
         """
         works = self._works(generation, seeds, points, test)
         retries = self.plan.config.study.max_retries
@@ -76,9 +76,6 @@ class Training:
         for number in points.keys() - finished.keys():
             lost = f"lost with its job {1 + retries} times: {self.reason}"
             finished[number] = Outcome.of_lost_job(lost, points[number], seeds)
-        broken = [outcome.error for outcome in finished.values() if outcome.error]
-        if broken and len(broken) == len(finished):
-            raise SweepFailed(broken[0])
         return finished
 
     def _works(self, generation: int, seeds: list[int], points: Points, test: bool) -> list[Work]:
@@ -130,15 +127,17 @@ class Training:
 
     def base_overrides(self) -> list[str]:
         """Return what all jobs have in common; none needs what may hold a password."""
-        given = [o for o in self.plan.overrides if not o.startswith("study.storage=")]
+        given = {o: o.partition("=")[0].strip() for o in self.plan.overrides}
+        left_out = {"study.storage"}
         places = {"hydra.sweep.dir": str(self.folder.parent)}  # as the owner sees them
         root = self.plan.config.data.get("root")
         if isinstance(root, str) and "://" not in root:
             places["data.root"] = str(Path(root).resolve())
-            given = [o for o in given if not o.startswith("data.root=")]
+            left_out.add("data.root")
         env = [f"++hydra.job.env_set.{key}='{value}'" for key, value in self.launcher.env.items()]
         places_of = [f"{key}='{quoted(place)}'" for key, place in places.items()]
-        return [*given, *places_of, *env, f"study.name='{self.name}'", "study.storage=null"]
+        kept = [override for override, key in given.items() if key not in left_out]
+        return [*kept, *places_of, *env, f"study.name='{self.name}'", "study.storage=null"]
 
     def take_in(self, number: int, returned: str | None) -> None:
         """Keep what a job says it left; where no folder is shared, its files are written here.

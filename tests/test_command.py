@@ -12,7 +12,9 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from sweep.config import SAMPLERS, StudyConfig, TrainConfig
+from sweep.mistake import masked
 from sweep.run import main
+from sweep.storage import reason
 from tests.conftest import CONF, TINY
 
 ROOT = CONF.parent
@@ -160,8 +162,32 @@ BAD = [
     (["dropout=${train.lr}"], "dropout=${train.lr}: must be a number"),
     (["study.each=[1]"], "study.each=[1]: must be numbers"),
     (["study.each=null"], "study.each=null: must not be null"),
+    (["study={storage:'sqlite:///x?password=secret'}"], "study: its keys are given one by one"),
+    (["train={lr:1}"], "train: its keys are given one by one, such as train.<key>=<value>"),
+    (["model=mlp,null"], "model=mlp,null: must be the name of a file in conf/model"),
+    (["model=[0.1]"], "model=[0.1]: must be the name of a file in conf/model"),
+    (["hydra/launcher=null"], "hydra/launcher=null: must be the name of a launcher"),
+    ([""], "'': must be <key>=<value>"),
+    (["study.storage='postgresql+psycopg://u:sec ret@h:abc/d'", *TINY[:1]], "u:***@h:abc/d: "),
     (["study.max_retries=-1"], "study.max_retries=-1: must be from 0 to 100"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("url", "mistaken"),  # and what a driver may take for something else
+    [
+        ("postgresql+psycopg://user:TOP SECRET@here:5432/db", "SECRET@here"),
+        ("postgresql+psycopg://user:TO/P S@EC:RET@here:5432/db", "RET@here"),
+        ("postgresql+psycopg://here/db?user=user&password=TOP SECRET", "SECRET"),
+        ("postgresql+psycopg://here/db?password=a@TOP%20SECRET&user=user", "TOP SECRET"),
+    ],
+)
+def test_a_password_is_told_nowhere_whatever_is_in_it(url, mistaken):
+    error = OSError(f"connection to {url} failed: no host {mistaken!r}")
+    said = f"study.storage={masked(url)}: {reason(error, url)}"
+    for text in (said, masked(said)):
+        assert "here" in text and "user" in text
+        assert not re.search("TOP|SECRET|TO/P|S@EC|RET", text)
 
 
 def is_one_line(code, out, err, complaint):

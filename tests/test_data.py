@@ -250,6 +250,54 @@ def test_a_function_of_other_parameters_is_no_data_set(monkeypatch):
     assert not called
 
 
+FLOATS, CLASSES = torch.zeros(4, 3), torch.tensor([0, 1, 0, 1])
+STRANGE = {
+    "no samples": (FLOATS[:0], CLASSES[:0]),
+    "one number": (torch.tensor(1.0), torch.tensor(1)),
+    "of another length": (FLOATS, CLASSES[:3]),
+    "a class below 0": (FLOATS, CLASSES - 1),
+    "an ignored class": (FLOATS, CLASSES.where(CLASSES > 0, torch.tensor(-100))),
+    "NaN": (FLOATS / 0, CLASSES),
+    "complex": (FLOATS.to(torch.complex64), CLASSES),
+    "bfloat16": (FLOATS.bfloat16(), CLASSES),
+    "sparse": (FLOATS.to_sparse(), CLASSES),
+    "meta": (FLOATS.to("meta"), CLASSES),
+    "no tensor": (FLOATS.numpy(), CLASSES),
+}
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+@pytest.mark.parametrize("strange", STRANGE)
+def test_what_is_no_data_is_refused_by_name(monkeypatch, split, strange):
+    good = FLOATS, CLASSES
+    splits = {"train": good, "val": good, "test": good, split: STRANGE[strange]}
+    monkeypatch.setattr(data, "own", lambda config, split: splits[split], raising=False)
+    config = {"_target_": "sweep.data.own", "case": f"{strange} {split}"}
+    with pytest.raises(BadInput, match=r"data\._target_=sweep\.data\.own: ") as caught:
+        data.load_test(config, data.load(config))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("other", [(FLOATS.double(), CLASSES), (torch.zeros(4, 2), CLASSES)])
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_splits_of_other_samples_are_refused(monkeypatch, split, other):
+    splits = {"train": (FLOATS, CLASSES), "val": (FLOATS, CLASSES), "test": (FLOATS, CLASSES)}
+    splits[split] = other
+    monkeypatch.setattr(data, "own", lambda config, split: splits[split], raising=False)
+    config = {"_target_": "sweep.data.own", "case": f"{split} {other[0].dtype}"}
+    with pytest.raises(BadInput, match=f"of '{split}' .*; they must be alike"):
+        data.load_test(config, data.load(config))
+
+
+def test_gradients_are_left_behind_and_one_class_is_none(monkeypatch):
+    grown = FLOATS.clone().requires_grad_()
+    monkeypatch.setattr(data, "own", lambda config, split: (grown * 2, CLASSES), raising=False)
+    assert not data.load({"_target_": "sweep.data.own", "case": "grown"}).train.inputs.requires_grad
+    monkeypatch.setattr(data, "own", lambda config, split: (FLOATS, 0 * CLASSES), raising=False)
+    with pytest.raises(BadInput, match="has one class only"):
+        data.load({"_target_": "sweep.data.own", "case": "alone"})
+
+
 def test_stratified_is_nested():
     labels = np.repeat([0, 1, 2], [50, 30, 20])
     few = data.stratified(labels, 20, np.random.default_rng(1))

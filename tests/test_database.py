@@ -14,6 +14,8 @@ from urllib.parse import quote
 import optuna
 import pytest
 
+from sweep.owner import owner_in_storage
+from sweep.storage import open_study
 from tests.test_command import ROOT, command, start
 
 psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
@@ -149,6 +151,17 @@ def running(server, folder, name):
                 return url, process
         time.sleep(0.05)
     raise AssertionError(process.communicate()[1])
+
+
+def test_a_second_owner_is_refused_whatever_its_folder(server, tmp_path):
+    url = server.database("owned")
+    arguments = [f"study.storage='{url}'", "study.name=mine", "study.confirm=false", *STUDY]
+    with owner_in_storage(open_study(url, "mine"), url):
+        code, out, err = command(tmp_path, *arguments)
+    assert (code, out) == (2, "") and f"study.name=mine: process {os.getpid()} on " in err
+    assert list(tmp_path.iterdir()) == []
+    code, out, err = command(tmp_path, *arguments)
+    assert code == 0 and len(trials(url, "mine")) == 8, err
 
 
 @pytest.mark.slow

@@ -96,6 +96,44 @@ class Narrow(Plain):
         return super().forward(x)[:, :5]
 
 
+class Mute(Plain):
+    def __init__(self, config):
+        raise AssertionError
+
+
+class Leaver(Plain):
+    def __init__(self, config):
+        raise SystemExit(5)
+
+
+class Pair(Plain):
+    def forward(self, x):
+        return super().forward(x), x
+
+
+class Bare(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.drop = nn.Dropout(config.dropout)
+
+    def forward(self, x):
+        return self.drop(x.flatten(1)[:, :10])
+
+
+class Unresolved(Plain):
+    def __init__(self, config: "NameForTypeCheckersOnly"):  # noqa: F821
+        super().__init__(config)
+
+
+class Picky(Plain):
+    """Cannot be built at some rates, which fail by themselves where they are searched."""
+
+    def __init__(self, config):
+        if config.dropout < 0.3:
+            raise ArithmeticError("low")
+        super().__init__(config)
+
+
 def attempt(name, *keys):
     """Inspect a model of this file as a search of dropout, and of other rates, would."""
     model = {"_target_": f"{HERE}.{name}", "units": 8, **dict.fromkeys(keys, 0.0)}
@@ -118,6 +156,8 @@ def test_a_model_without_a_dataclass_gets_a_namespace():
     model = builder({"_target_": f"{HERE}.Plain", "units": 8}, 0.6, (1, 28, 28), 10)()
     assert model.drop.p == 0.3
     attempt("Plain")
+    attempt("Unresolved")
+    attempt("Picky")
 
 
 @pytest.mark.parametrize(
@@ -132,6 +172,10 @@ def test_a_model_without_a_dataclass_gets_a_namespace():
         ("Noisy", r"relu\.1 \(RReLU\) draws random numbers"),
         ("Subclass", r"drop is MyDropout"),
         ("Counting", r"forward changes steps, which all members would share; keep it in a buffer"),
+        ("Mute", "model.units=8: AssertionError"),
+        ("Leaver", "model.units=8: 5"),
+        ("Pair", "gives a tuple, not a tensor"),
+        ("Bare", "has no parameter to train"),
         ("Missing", "cannot be imported"),
         ("attempt", r"must be a subclass of torch\.nn\.Module"),
     ],
@@ -140,6 +184,12 @@ def test_models_that_cannot_be_searched_are_refused(name, complaint):
     with pytest.raises(BadInput, match=complaint) as caught:
         attempt(name)
     assert "\n" not in str(caught.value)
+
+
+def test_the_rate_belongs_in_no_yaml():
+    model = {"_target_": f"{HERE}.Plain", "units": 8, "dropout": 0.3}
+    with pytest.raises(BadInput, match=r"model\.dropout=0\.3: is what is searched"):
+        builder(model, 0.5, (1, 28, 28), 10)
 
 
 def test_a_rate_that_no_module_uses_is_refused():

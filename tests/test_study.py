@@ -3,6 +3,8 @@
 import itertools
 import json
 import math
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import optuna
@@ -10,18 +12,20 @@ import pytest
 import torch
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
+from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from models.mlp import MLP, MLPConfig
-from sweep import batch, curves, result
+from sweep import batch, curves, report, result
 from sweep.answer import best
-from sweep.config import BadInput, TrainConfig
+from sweep.config import BadInput, TrainConfig, Unreachable
 from sweep.data import load
 from sweep.digits import DataUnavailable
 from sweep.owner import owner
 from sweep.population import Population, Setting
 from sweep.space import Axis
+from sweep.storage import create
 from sweep.training import SweepFailed
 from tests.conftest import DEVICE, load_study
 
@@ -240,11 +244,60 @@ def test_a_typed_name_with_another_fingerprint_is_refused(sweep):
 def test_a_second_owner_is_refused_and_a_dead_one_is_not_in_the_way(sweep, tmp_path):
     folder = sweep("dropout=0.0,0.2", "study.name=mine")
     with (
-        owner(folder),
+        owner(folder / "owner", "mine"),
         pytest.raises(BadInput, match=r"study\.name=mine: process \d+ on .* is at it"),
     ):
         sweep("dropout=0.0,0.2", "study.name=mine")
     assert sweep("dropout=0.0,0.2", "study.name=mine") == folder
+
+
+def test_a_study_kept_elsewhere_has_one_owner_whatever_its_folder(sweep, tmp_path):
+    shared = ["dropout=0.0,0.2", "study.name=mine", f"study.storage=sqlite:///{tmp_path}/team.db"]
+    sweep(*shared)
+    with (
+        owner(tmp_path / "team.db.mine.owner", "mine"),
+        pytest.raises(BadInput, match=r"study\.name=mine: process \d+ on .* is at it"),
+    ):
+        sweep(*shared, "hydra.sweep.dir=others")
+    sweep(*shared, "hydra.sweep.dir=others")  # it has the answer of the first one
+    assert not Path("others/mine/jobs").exists()
+
+
+def test_a_study_of_another_program_is_refused_and_left_as_it_is(sweep, tmp_path):
+    url = f"sqlite:///{tmp_path}/theirs.db"
+    theirs = optuna.create_study(storage=url, study_name="theirs")
+    theirs.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    optuna.create_study(storage=url, study_name="upwards", direction="maximize")
+    optuna.create_study(storage=url, study_name="two", directions=["minimize"] * 2)
+    for name, why in (
+        ("theirs", "is another program's study"),
+        ("upwards", "minimises no single number"),
+        ("two", "minimises no single number"),
+    ):
+        with pytest.raises(BadInput, match=why):
+            sweep("dropout=0.0,0.2", f"study.name={name}", f"study.storage={url}")
+    assert not theirs.user_attrs and len(theirs.trials) == 2
+    with pytest.raises(BadInput, match="theirs: is another program's study"):
+        report.again([str(tmp_path / "theirs"), f"study.storage={url}"])
+
+
+@pytest.mark.parametrize("name", ["what?", "100%20", "a#b", "$x$y", "it's {here}"])
+def test_a_folder_may_have_any_name(sweep, tmp_path, monkeypatch, name):
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / name)
+    (tmp_path / "runs").symlink_to(tmp_path / name / "runs")
+    sweep("dropout=0.0,0.2", "study.name=mine")
+    assert (tmp_path / name / "runs" / "mine" / "study.db").is_file()
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == []
+    assert report.again([str(tmp_path / name / "runs" / "mine")]) == 0
+
+
+def test_but_one_that_hydra_would_take_for_an_interpolation(sweep, tmp_path, monkeypatch):
+    (tmp_path / "${x}").mkdir()
+    monkeypatch.chdir(tmp_path / "${x}")
+    with pytest.raises(BadInput, match=r"hydra\.sweep\.dir=.*: must not hold \$\{"):
+        sweep("dropout=0.0,0.2")
+    assert not list(Path.cwd().iterdir())
 
 
 def test_a_diverging_trial_fails_alone(sweep):
@@ -328,6 +381,73 @@ def test_a_trial_that_fails_fails_alone(sweep, monkeypatch):
     assert trials[2].user_attrs["reason"] == "ArithmeticError: no luck"
     for place in (0, 1, 3, 4):
         assert trials[place].value == pytest.approx(whole[place], rel=1e-4)
+
+
+def test_one_that_fails_also_does_where_the_study_was_stopped_before_it_was_told(
+    sweep, monkeypatch
+):
+    real = MLP.__init__
+
+    def broken(self, config):
+        if config.dropout > 0.6 and torch.initial_seed() < 3000:  # while it is trained
+            raise ArithmeticError("no luck")
+        real(self, config)
+
+    monkeypatch.setattr(MLP, "__init__", broken)
+    search = ["study.n_trials=4", "study.generation=2"]
+    whole = values(sweep(*search))
+    assert [value is None for _, _, value, _ in whole].count(True) >= 1
+    add = optuna.Study.add_trial
+    for n in range(1, 4):
+        told = []
+
+        def stop(study, trial, n=n, told=told):
+            told.append(trial)
+            if len(told) > n:
+                raise KeyboardInterrupt
+            return add(study, trial)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(optuna.Study, "add_trial", stop)
+            with pytest.raises(KeyboardInterrupt):
+                sweep(*search, f"study.name=stopped{n}")
+        assert values(sweep(*search, f"study.name=stopped{n}")) == whole
+
+
+def schema(path):
+    with closing(sqlite3.connect(path)) as database:
+        return {sql for (sql,) in database.execute("SELECT sql FROM sqlite_master")}
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 9, 13])
+def test_a_database_is_there_whole_or_not_at_all(tmp_path, n):
+    whole, path, statements = tmp_path / "whole.db", tmp_path / "study.db", []
+    create(whole)
+
+    def strike(connection, cursor, statement, *_):
+        statements.extend([statement] if statement.strip().startswith("CREATE") else [])
+        if len(statements) == n:
+            raise KeyboardInterrupt
+
+    event.listen(Engine, "before_cursor_execute", strike)
+    with pytest.raises(KeyboardInterrupt):
+        create(path)
+    event.remove(Engine, "before_cursor_execute", strike)
+    assert not path.exists()
+    create(path)
+    assert schema(path) == schema(whole) and len(schema(whole)) > 12
+    assert [p.name for p in tmp_path.iterdir() if "tmp" in p.name] == []
+
+
+def test_a_damaged_result_is_named(sweep):
+    folder = sweep("dropout=0.0,0.2", "study.name=mine", "study.seeds=1")
+    whole, path = values(folder), folder / "jobs" / "0" / "result.json"
+    path.write_text(path.read_text()[:50])
+    (folder / "study.db").unlink()
+    with pytest.raises(Unreachable, match=r"jobs/0/result\.json: is damaged"):
+        sweep("dropout=0.0,0.2", "study.name=mine", "study.seeds=1")
+    path.unlink()
+    assert values(sweep("dropout=0.0,0.2", "study.name=mine", "study.seeds=1")) == whole
 
 
 def test_what_does_not_fit_in_memory_together_is_trained_in_parts(sweep, monkeypatch):
