@@ -22,6 +22,11 @@ OF_OPTUNA_SWEEPER = {  # its keys -> ours
     "search_space": "the override syntax, such as dropout=interval(0,0.8)",
 }
 NO_NAME = (int, float, list, type(None))
+FLAGS = (  # Hydra's
+    *("--cfg", "-c", "--resolve", "--package", "-p", "--info", "-i", "--hydra-help", "--version"),
+    *("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
+    *("--shell-completion", "-sc"),
+)
 OF_HYDRA = (
     "hydra/launcher",
     "hydra.launcher.",
@@ -40,6 +45,8 @@ def check(arguments: Sequence[str]) -> None:
             raise BadInput(f"{argument}: a study is a multirun; leave it out")
         if not argument.strip():
             raise BadInput(f"{argument!r}: must be <key>=<value>")
+        if argument.startswith("-") and argument.partition("=")[0] not in FLAGS:
+            raise BadInput(f"{argument}: is no flag; settings are <key>=<value>, see --help")
         if argument.startswith("-") or ("=" not in argument and argument[:1] != "~"):
             continue
         override = parse(argument)

@@ -167,6 +167,7 @@ BAD = [
     (["model=mlp,null"], "model=mlp,null: must be the name of a file in conf/model"),
     (["model=[0.1]"], "model=[0.1]: must be the name of a file in conf/model"),
     (["hydra/launcher=null"], "hydra/launcher=null: must be the name of a launcher"),
+    (["--foo"], "--foo: is no flag; settings are <key>=<value>"),
     ([""], "'': must be <key>=<value>"),
     (["study.storage='postgresql+psycopg://u:sec ret@h:abc/d'", *TINY[:1]], "u:***@h:abc/d: "),
     (["study.max_retries=-1"], "study.max_retries=-1: must be from 0 to 100"),
