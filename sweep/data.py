@@ -121,22 +121,25 @@ def read(config: Mapping[str, Any], split: str) -> tuple[Tensor, Tensor]:
         raise BadInput(f"data._target_={target}: {type(error).__name__}: {error}") from error
     if not fits:
         raise BadInput(f"data._target_={target}: must return two tensors, inputs and targets")
+    _check(x, y, f"data._target_={target}", split)
+    return x.detach(), y
+
+
+def _check(x: Tensor, y: Tensor, key: str, split: str) -> None:
+    """Raise BadInput where tensors are no samples that can be trained on."""
     if x.ndim == 0 or y.ndim != 1 or len(x) != len(y) or not len(y) or y.dtype != torch.int64:
         raise BadInput(
-            f"data._target_={target}: inputs {tuple(x.shape)} and targets {tuple(y.shape)} "
-            f"{y.dtype} of {split!r} must be of one length, not empty, targets int64 class numbers"
+            f"{key}: inputs {tuple(x.shape)} and targets {tuple(y.shape)} {y.dtype} "
+            f"of {split!r} must be of one length, not empty, targets int64 class numbers"
         )
     plain = x.layout == y.layout == torch.strided and x.device.type == y.device.type == "cpu"
     if not plain or x.dtype not in INPUTS:
         raise BadInput(
-            f"data._target_={target}: inputs of {split!r} must be uint8 or float, dense and on the "
-            f"CPU, not {x.dtype}, {x.layout} on {x.device}"
+            f"{key}: inputs of {split!r} must be uint8 or float, dense and on the CPU, "
+            f"not {x.dtype}, {x.layout} on {x.device}"
         )
     if not x.isfinite().all() or y.min() < 0:
-        raise BadInput(
-            f"data._target_={target}: {split!r} must hold finite inputs and no class below 0"
-        )
-    return x.detach(), y
+        raise BadInput(f"{key}: {split!r} must hold finite inputs and no class below 0")
 
 
 def _check_alike(config: Mapping[str, Any], train: Tensor, other: Tensor, split: str) -> None:

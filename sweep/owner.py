@@ -12,7 +12,8 @@ from sqlalchemy import Connection, NullPool, create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweep.config import BadInput, Unreachable
-from sweep.mistake import first_line, masked
+from sweep.mistake import masked
+from sweep.storage import reason
 
 # taken for a connection, until it ends; a database gives it to one at a time
 LOCKS = {
@@ -53,7 +54,8 @@ def owner_in_storage(study: optuna.Study, storage: str) -> Iterator[None]:
             connection = connection.execution_options(isolation_level="AUTOCOMMIT")
             free = connection.scalar(text(lock), {"name": name})
         except SQLAlchemyError as error:
-            raise Unreachable(f"study.storage={masked(storage)}: {first_line(error)}") from None
+            said = reason(error, storage)
+            raise Unreachable(f"study.storage={masked(storage)}: {said}") from None
         if not free:
             raise taken(name, str(study.user_attrs.get("owner", "")))
         study.set_user_attr("owner", process())
