@@ -1,6 +1,7 @@
 """A study in PostgreSQL: a real server, which goes away, and whose password nobody gets to see."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -14,8 +15,7 @@ from urllib.parse import quote
 import optuna
 import pytest
 
-from sweep.owner import owner_in_storage
-from sweep.storage import open_study
+from sweep.owner import LOCKS
 from tests.test_command import ROOT, command, start
 
 psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
@@ -153,14 +153,20 @@ def running(server, folder, name):
     raise AssertionError(process.communicate()[1])
 
 
+@pytest.mark.slow
 def test_a_second_owner_is_refused_whatever_its_folder(server, tmp_path):
-    url = server.database("owned")
+    url, here, there = server.database("owned"), tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
     arguments = [f"study.storage='{url}'", "study.name=mine", "study.confirm=false", *STUDY]
-    with owner_in_storage(open_study(url, "mine"), url):
-        code, out, err = command(tmp_path, *arguments)
-    assert (code, out) == (2, "") and f"study.name=mine: process {os.getpid()} on " in err
-    assert list(tmp_path.iterdir()) == []
-    code, out, err = command(tmp_path, *arguments)
+    code, _, err = command(here, *arguments)  # which leaves its name there, and no lock
+    assert code == 0, err
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        assert connection.execute(LOCKS["postgresql"].replace(":name", "'mine'")).fetchone()[0]
+        code, out, err = command(there, *arguments)
+    assert (code, out) == (2, "") and re.search(r"study\.name=mine: process \d+ on .* is at", err)
+    assert list(there.iterdir()) == []
+    code, _, err = command(there, *arguments)
     assert code == 0 and len(trials(url, "mine")) == 8, err
 
 

@@ -281,7 +281,10 @@ def test_a_study_of_another_program_is_refused_and_left_as_it_is(sweep, tmp_path
         report.again([str(tmp_path / "theirs"), f"study.storage={url}"])
 
 
-@pytest.mark.parametrize("name", ["what?", "100%20", "a#b", "$x$y", "it's {here}"])
+SLOW_NAMES = [pytest.param(name, marks=pytest.mark.slow) for name in ("a#b", "$x$y", "it's {here}")]
+
+
+@pytest.mark.parametrize("name", ["what?", "100%20", *SLOW_NAMES])
 def test_a_folder_may_have_any_name(sweep, tmp_path, monkeypatch, name):
     (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / name)
@@ -383,35 +386,32 @@ def test_a_trial_that_fails_fails_alone(sweep, monkeypatch):
         assert trials[place].value == pytest.approx(whole[place], rel=1e-4)
 
 
+@pytest.mark.parametrize("n", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3))])
 def test_one_that_fails_also_does_where_the_study_was_stopped_before_it_was_told(
-    sweep, monkeypatch
+    sweep, monkeypatch, n
 ):
-    real = MLP.__init__
+    real, add, told = MLP.__init__, optuna.Study.add_trial, []
 
     def broken(self, config):
         if config.dropout > 0.6 and torch.initial_seed() < 3000:  # while it is trained
             raise ArithmeticError("no luck")
         real(self, config)
 
+    def stop(study, trial):
+        told.append(trial)
+        if len(told) > n:
+            raise KeyboardInterrupt
+        return add(study, trial)
+
     monkeypatch.setattr(MLP, "__init__", broken)
     search = ["study.n_trials=4", "study.generation=2"]
     whole = values(sweep(*search))
-    assert [value is None for _, _, value, _ in whole].count(True) >= 1
-    add = optuna.Study.add_trial
-    for n in range(1, 4):
-        told = []
-
-        def stop(study, trial, n=n, told=told):
-            told.append(trial)
-            if len(told) > n:
-                raise KeyboardInterrupt
-            return add(study, trial)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(optuna.Study, "add_trial", stop)
-            with pytest.raises(KeyboardInterrupt):
-                sweep(*search, f"study.name=stopped{n}")
-        assert values(sweep(*search, f"study.name=stopped{n}")) == whole
+    assert None in [value for _, _, value, _ in whole]
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.Study, "add_trial", stop)
+        with pytest.raises(KeyboardInterrupt):
+            sweep(*search, "study.name=stopped")
+    assert values(sweep(*search, "study.name=stopped")) == whole
 
 
 def schema(path):
