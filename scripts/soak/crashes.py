@@ -136,7 +136,8 @@ def points(folder: Path) -> dict[str, list[int]]:
     for path in sorted((folder / "runs" / "mine").glob("dropout=*")):
         events = EventAccumulator(str(path))
         events.Reload()
-        steps[path.name] = [point.step for point in events.Scalars("loss/val")]
+        drawn = "loss/val" in events.Tags()["scalars"]  # not where a kill came before
+        steps[path.name] = [point.step for point in events.Scalars("loss/val")] if drawn else []
     return steps
 
 
