@@ -9,6 +9,7 @@ from hydra.errors import HydraException
 
 from sweep.config import BadInput
 from sweep.launcher import check_installed
+from sweep.mistake import first_line
 
 CONF = Path(__file__).parent.parent / "conf"
 OF_OPTUNA_SWEEPER = {  # its keys -> ours
@@ -85,8 +86,7 @@ def parse(argument: str) -> Override:
             raise BadInput(f"{argument}: must be <key>=<value>")
         return OverridesParser.create().parse_override(argument)
     except HydraException as error:
-        reason = str(error).strip().splitlines()[0]
-        raise BadInput(f"{argument}: not Hydra's syntax ({reason})") from None
+        raise BadInput(f"{argument}: not Hydra's syntax ({first_line(error)})") from None
 
 
 def _check_hydra(key: str, argument: str) -> None:

@@ -79,20 +79,25 @@ def load(config: Mapping[str, Any]) -> Data:
 def _load(config: Mapping[str, Any]) -> Data:
     (x, y), (x_val, y_val) = read(config, "train"), read(config, "val")
     _check_alike(config, x, x_val, "val")
-    if not y.any() and not y_val.any():
-        raise BadInput(f"data._target_={config['_target_']}: has one class only, 0")
     digest = hashlib.sha256()
     for tensor in (x, y, x_val, y_val):
         digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
         digest.update(tensor.contiguous().numpy().data)
     mean, std = _mean_and_std(x) if x.dtype == torch.uint8 else (0.0, 1.0)
     part = stratified(y.numpy(), min(len(y), len(y_val)), np.random.default_rng(0))
-    return Data(
+    data = Data(
         train=Split(x, y, mean, std),
         train_part=Split(x[part], y[part], mean, std),
         val=Split(x_val, y_val, mean, std),
         sha256=digest.hexdigest(),
     )
+    if data.n_classes < 2:
+        raise BadInput(f"{_key(config)}: has one class only, 0")
+    return data
+
+
+def _key(config: Mapping[str, Any]) -> str:
+    return f"data._target_={config.get('_target_')}"
 
 
 def load_test(config: Mapping[str, Any], data: Data) -> Split:
@@ -101,27 +106,26 @@ def load_test(config: Mapping[str, Any], data: Data) -> Split:
     _check_alike(config, data.train.inputs, x, "test")
     n = data.n_classes
     if int(y.max()) >= n:
-        raise BadInput(f"data._target_={config['_target_']}: 'test' has classes beyond the {n}")
+        raise BadInput(f"{_key(config)}: 'test' has classes beyond the {n}")
     device = data.train.inputs.device
     return replace(data.train, inputs=x.to(device), targets=y.to(device))
 
 
 def read(config: Mapping[str, Any], split: str) -> tuple[Tensor, Tensor]:
     """Call the function that the data set's `_target_` names and check what it returns."""
-    target = config.get("_target_")
-    function = find("data._target_", target)
+    key, function = _key(config), find("data._target_", config.get("_target_"))
     if not inspect.isfunction(function) or not _takes_two(function):
-        raise BadInput(f"data._target_={target}: must be a function (config, split)")
+        raise BadInput(f"{key}: must be a function (config, split)")
     try:
         x, y = function(SimpleNamespace(**config), split)
         fits = isinstance(x, Tensor) and isinstance(y, Tensor)
     except (BadInput, Unreachable):
         raise
     except (Exception, SystemExit) as error:
-        raise BadInput(f"data._target_={target}: {type(error).__name__}: {error}") from error
+        raise BadInput(f"{key}: {type(error).__name__}: {error}") from error
     if not fits:
-        raise BadInput(f"data._target_={target}: must return two tensors, inputs and targets")
-    _check(x, y, f"data._target_={target}", split)
+        raise BadInput(f"{key}: must return two tensors, inputs and targets")
+    _check(x, y, key, split)
     return x.detach(), y
 
 
@@ -147,7 +151,7 @@ def _check_alike(config: Mapping[str, Any], train: Tensor, other: Tensor, split:
     kinds = [f"{tuple(x.shape[1:])} {x.dtype}" for x in (train, other)]
     if kinds[0] != kinds[1]:
         raise BadInput(
-            f"data._target_={config['_target_']}: inputs of 'train' are {kinds[0]}, "
+            f"{_key(config)}: inputs of 'train' are {kinds[0]}, "
             f"of {split!r} {kinds[1]}; they must be alike"
         )
 

@@ -13,6 +13,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from sweep.config import BadInput, Unreachable, between, require
+from sweep.mistake import first_line
 
 EXTRAS = {  # launcher -> the extra in pyproject.toml that installs it
     "joblib": "joblib",
@@ -101,10 +102,10 @@ def _ray(given: DictConfig) -> Launcher:
     try:
         ray.init(**{str(key): value for key, value in init.items()}, ignore_reinit_error=True)
     except ConnectionError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise Unreachable(f"hydra.launcher.ray.init.address={init['address']}: {reason}") from None
+        address = f"hydra.launcher.ray.init.address={init['address']}"
+        raise Unreachable(f"{address}: {first_line(error)}") from None
     except (RuntimeError, TypeError, ValueError) as error:
-        raise BadInput(f"hydra.launcher.ray.init: {str(error).strip().splitlines()[0]}") from None
+        raise BadInput(f"hydra.launcher.ray.init: {first_line(error)}") from None
     finally:
         signal.signal(signal.SIGTERM, on_sigterm)  # which Ray takes for itself
     has = ray.cluster_resources()  # type: ignore[no-untyped-call]

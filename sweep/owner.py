@@ -11,9 +11,8 @@ import optuna
 from sqlalchemy import Connection, NullPool, create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from sweep.config import BadInput, Unreachable
-from sweep.mistake import masked
-from sweep.storage import reason
+from sweep.config import BadInput
+from sweep.storage import reached
 
 # taken for a connection, until it ends; a database gives it to one at a time
 LOCKS = {
@@ -48,14 +47,11 @@ def owner_in_storage(study: optuna.Study, storage: str) -> Iterator[None]:
             yield
         return
     with ExitStack() as stack:
-        try:
+        with reached(storage):
             connection = create_engine(url, poolclass=NullPool).connect()
             stack.callback(_end, connection)
             connection = connection.execution_options(isolation_level="AUTOCOMMIT")
             free = connection.scalar(text(lock), {"name": name})
-        except SQLAlchemyError as error:
-            said = reason(error, storage)
-            raise Unreachable(f"study.storage={masked(storage)}: {said}") from None
         if not free:
             raise taken(name, str(study.user_attrs.get("owner", "")))
         study.set_user_attr("owner", process())

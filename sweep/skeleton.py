@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from sweep.config import TrainConfig
 from sweep.dropout import RateDropout
 from sweep.lowering import lower
+from sweep.mistake import first_line
 from sweep.program import Function, Program
 
 LARGEST = 2**25  # bytes: members whose tensors are larger together gain nothing but memory
@@ -101,8 +102,8 @@ class Skeleton:
             raise
         except RuntimeError as error:
             self.fused = False
-            reason = str(error).strip().splitlines()[0]
-            log.warning("trained member by member, since vmap cannot take the model: %s", reason)
+            why = first_line(error)
+            log.warning("trained member by member, since vmap cannot take the model: %s", why)
             return 1
         lower(self.module)
         self.gradients, self.outcomes = Program(self._gradients), Program(self._outcomes)

@@ -41,7 +41,7 @@ def create(path: Path) -> None:
     for part in path.parent.glob(f"{path.name}.tmp*"):  # SQLite keeps a journal beside it
         part.unlink()
     temporary = path.with_name(f"{path.name}.tmp")
-    with _reached(sqlite(path)):
+    with reached(sqlite(path)):
         database = RDBStorage(sqlite(temporary))
     database.remove_session()
     database.engine.dispose()
@@ -50,16 +50,18 @@ def create(path: Path) -> None:
 
 def open_study(url: str, name: str) -> optuna.Study:
     """Create a study or open it; raise Unreachable where there is no storage behind the URL."""
-    with _reached(url):
+    with reached(url):
         study = optuna.create_study(storage=_storage(url), study_name=name, load_if_exists=True)
         if study.directions != [StudyDirection.MINIMIZE]:
             raise BadInput(f"study.name={name}: minimises no single number; choose another")
+        if "fingerprint" not in study.user_attrs and study.get_trials(deepcopy=False):
+            raise BadInput(f"study.name={name}: is another program's study; choose another")
         return study
 
 
 def load_study(url: str, name: str) -> optuna.Study:
     """Open a study that is there; raise BadInput where it is not."""
-    with _reached(url):
+    with reached(url):
         storage = _storage(url)
         known = optuna.get_all_study_names(storage)
         if name not in known:
@@ -81,7 +83,8 @@ def _storage(url: str) -> BaseStorage:
 
 
 @contextmanager
-def _reached(url: str) -> Iterator[None]:
+def reached(url: str) -> Iterator[None]:
+    """Say in one line why there is no storage behind a URL, or not the one that is meant."""
     try:
         yield
     except ModuleNotFoundError as error:

@@ -141,8 +141,6 @@ class Search:
         if unfinished := [t for t in self._trials() if not t.state.is_finished()]:
             begun = f"its trial {unfinished[0].number} was begun by another program"
             raise BadInput(f"study.name={self.name}: {begun}; choose another")
-        if "fingerprint" not in study.user_attrs and self._trials():
-            raise BadInput(f"study.name={self.name}: is another program's study; choose another")
         stored = study.user_attrs.get("fingerprint", self.fingerprint)
         if stored != self.fingerprint:
             keys = ", ".join(different(stored, self.fingerprint))
@@ -186,7 +184,8 @@ class Search:
         outcomes = yield from self.training.outcomes(generation, seeds, {**points, **baselines})
         errors = [outcome.error for outcome in outcomes.values() if outcome.error]
         if len(errors) == len(outcomes) > 1 and not self._found_something():
-            raise SweepFailed(errors[0])  # untold: once it is mended, the same command goes on
+            # untold: once it is mended, the same command goes on; one alone fails by itself
+            raise SweepFailed(errors[0])
         told += [self._tell(trials[n], outcomes[n], begin) for n in points]
         for trial, frozen in zip(trials.values(), told, strict=True):
             chooser.tell(trial, frozen)

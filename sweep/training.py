@@ -127,7 +127,6 @@ class Training:
 
     def base_overrides(self) -> list[str]:
         """Return what all jobs have in common; none needs what may hold a password."""
-        given = {o: o.partition("=")[0].strip() for o in self.plan.overrides}
         left_out = {"study.storage"}
         places = {"hydra.sweep.dir": str(self.folder.parent)}  # as the owner sees them
         root = self.plan.config.data.get("root")
@@ -136,7 +135,7 @@ class Training:
             left_out.add("data.root")
         env = [f"++hydra.job.env_set.{key}='{value}'" for key, value in self.launcher.env.items()]
         places_of = [f"{key}='{quoted(place)}'" for key, place in places.items()]
-        kept = [override for override, key in given.items() if key not in left_out]
+        kept = [o for o in self.plan.overrides if o.partition("=")[0].strip() not in left_out]
         return [*kept, *places_of, *env, f"study.name='{self.name}'", "study.storage=null"]
 
     def take_in(self, number: int, returned: str | None) -> None:
