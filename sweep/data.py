@@ -142,7 +142,7 @@ def _check(x: Tensor, y: Tensor, key: str, split: str) -> None:
             f"{key}: inputs of {split!r} must be uint8 or float, dense and on the CPU, "
             f"not {x.dtype}, {x.layout} on {x.device}"
         )
-    if not x.isfinite().all() or y.min() < 0:
+    if (x.is_floating_point() and not x.isfinite().all()) or y.min() < 0:
         raise BadInput(f"{key}: {split!r} must hold finite inputs and no class below 0")
 
 

@@ -127,16 +127,15 @@ class Training:
 
     def base_overrides(self) -> list[str]:
         """Return what all jobs have in common; none needs what may hold a password."""
-        left_out = {"study.storage"}
+        given = [o for o in self.plan.overrides if not o.startswith("study.storage=")]
         places = {"hydra.sweep.dir": str(self.folder.parent)}  # as the owner sees them
         root = self.plan.config.data.get("root")
         if isinstance(root, str) and "://" not in root:
             places["data.root"] = str(Path(root).resolve())
-            left_out.add("data.root")
+            given = [o for o in given if not o.startswith("data.root=")]
         env = [f"++hydra.job.env_set.{key}='{value}'" for key, value in self.launcher.env.items()]
         places_of = [f"{key}='{quoted(place)}'" for key, place in places.items()]
-        kept = [o for o in self.plan.overrides if o.partition("=")[0].strip() not in left_out]
-        return [*kept, *places_of, *env, f"study.name='{self.name}'", "study.storage=null"]
+        return [*given, *places_of, *env, f"study.name='{self.name}'", "study.storage=null"]
 
     def take_in(self, number: int, returned: str | None) -> None:
         """Keep what a job says it left; where no folder is shared, its files are written here.

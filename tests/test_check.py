@@ -3,6 +3,7 @@
 import pytest
 
 from sweep import check
+from sweep.config import BadInput
 from sweep.dropout import RateDropout
 from sweep.lowering import _Linear
 from tests.conftest import DEVICE
@@ -42,3 +43,15 @@ def test_noise_of_another_seed_is_found(monkeypatch):
 
     monkeypatch.setattr(RateDropout, "_noise", noise)
     assert check.check([*TINY, "model.width=8"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("dropout=0.1,0.2", "dropout=0.1,0.2: nothing is searched here"),
+        ("model._target_=torch.nn.Identity", "model._target_=torch.nn.Identity"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_trained(override, complaint):
+    with pytest.raises(BadInput, match=complaint):
+        check.check([*TINY, override])

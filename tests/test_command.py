@@ -216,6 +216,15 @@ def test_and_so_it_is_in_a_process_of_its_own(tmp_path, arguments, complaint):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
+def test_a_terminal_that_knows_ascii_only_costs_no_answer(tmp_path):
+    arguments = ["dropout=0.0,0.2", *TINY]
+    code, out, err = command(tmp_path, *arguments, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert code == 0 and "best rate" in out and " ? 0." in out, err
+    (report,) = tmp_path.glob("runs/*/report.md")
+    assert " \N{PLUS-MINUS SIGN} " in report.read_text(encoding="utf-8")
+
+
 def test_cuda_that_is_not_there(tmp_path):
     code, out, err = command(tmp_path, "train.device=cuda:99", *TINY[:5])
     assert (code, out) == (2, "") and "train.device=cuda:99: this machine has" in err

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Barrier, Thread
@@ -287,6 +288,24 @@ def test_splits_of_other_samples_are_refused(monkeypatch, split, other):
     config = {"_target_": "sweep.data.own", "case": f"{split} {other[0].dtype}"}
     with pytest.raises(BadInput, match=f"of '{split}' .*; they must be alike"):
         data.load_test(config, data.load(config))
+
+
+def test_a_class_that_only_the_test_set_has_is_refused(monkeypatch):
+    splits = {"train": (FLOATS, CLASSES), "val": (FLOATS, CLASSES), "test": (FLOATS, CLASSES + 1)}
+    monkeypatch.setattr(data, "own", lambda config, split: splits[split], raising=False)
+    config = {"_target_": "sweep.data.own", "case": "classes"}
+    with pytest.raises(BadInput, match="'test' has classes beyond the 2"):
+        data.load_test(config, data.load(config))
+
+
+def test_what_ends_the_program_is_refused_instead(tmp_path, monkeypatch):
+    (tmp_path / "leaves_at_once.py").write_text("raise SystemExit(5)")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(BadInput, match="cannot be imported: it ends"):
+        data.read({"_target_": "leaves_at_once.read"}, "train")
+    monkeypatch.setattr(data, "own", lambda config, split: sys.exit(7), raising=False)
+    with pytest.raises(BadInput, match="SystemExit: 7"):
+        data.read({"_target_": "sweep.data.own"}, "train")
 
 
 def test_gradients_are_left_behind_and_one_class_is_none(monkeypatch):

@@ -93,3 +93,11 @@ def test_a_model_and_data_of_ones_own_package(clone):
     found = answer(clone, "model=tower", "data=halves", *tiny, *search)
     assert found["study"].startswith("tower-halves-")
     assert all(t["val_error"]["mean"] < 0.2 for t in found["trials"])
+
+
+def test_a_broken_yaml_is_one_line_with_its_file(clone):
+    write(clone, "conf/model/broken.yaml", "_target_: models.mlp.MLP\nwidth: [")
+    command = [sys.executable, "-m", "sweep.run", "model=broken"]
+    done = subprocess.run(command, cwd=clone, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1 and "conf/model/broken.yaml" in done.stderr
