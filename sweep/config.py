@@ -61,6 +61,7 @@ def one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
 class TrainConfig:
     epochs: int = 10
     batch_size: int = 128
+    eval_batch_size: int = 1000  # a model may mix the samples of a batch
     lr: float = 1e-3  # AdamW's
     weight_decay: float = 0.01
     schedule: str = "constant"  # of lr over the epochs: constant | cosine
@@ -70,7 +71,7 @@ class TrainConfig:
     fuse: Any = "auto"  # members trained as one program at most; changes no result
 
     def __post_init__(self) -> None:
-        for key in ("epochs", "batch_size"):
+        for key in ("epochs", "batch_size", "eval_batch_size"):
             between(f"train.{key}", getattr(self, key), 1, 10**6)
         require(0 < self.lr < math.inf, "train.lr", self.lr, "must be above 0 and finite")
         decay = self.weight_decay

@@ -21,14 +21,19 @@ from omegaconf import DictConfig
 
 from sweep import result
 from sweep.claim import Withdrawn, check, claimed
-from sweep.config import BadInput, Config, Unreachable, typed
+from sweep.config import BadInput, Config, Unreachable, is_rate, typed
 from sweep.culprit import in_halves
 from sweep.curves import Curves, Run
 from sweep.data import Data, load, load_test
+from sweep.engine.difference import Differs
+from sweep.engine.plain import Setting
+from sweep.engine.population import Population
+from sweep.engine.proof import Candidates, prove
+from sweep.engine.site import searched
+from sweep.engine.way import Way
 from sweep.halving import rungs, stay
 from sweep.launcher import in_command, named
 from sweep.model import builder
-from sweep.population import Population, Setting
 from sweep.progress import progress
 from sweep.result import CONFIRMATION, Left, Table, Work
 
@@ -93,18 +98,49 @@ def _in_command() -> bool:
 
 def train(config: Config, work: Work, device: torch.device, folder: Path) -> list[Left]:
     """Train one population in a job's folder; return what each trial leaves."""
-    data = load(config.data).to(device)
-    settings = [setting(config, trial["params"], data) for trial in work.trials]
-    population = Population(settings, work.seeds, config.train, device)
+    data, done = load(config.data).to(device), progress.done
+    way = work.way or _proven(config, work, data, device)
+    if (way.device, way.torch) != (device.type, torch.__version__):
+        log.warning("proven on %s by torch %s: proven anew", way.device, way.torch)
+        way = _proven(config, work, data, device)
+    while True:
+        try:
+            return _train(config, work, data, folder, way)
+        except Differs as found:
+            way = way.plainly(found.why, found.draws)
+            log.warning("trained again, member by member: %s", way.why)
+        progress.extend(progress.done - done)
+
+
+def _proven(config: Config, work: Work, data: Data, device: torch.device) -> Way:
+    points = work.points or [trial["params"] for trial in work.trials]
+    zero = {key: 0.0 if is_rate(key) else value for key, value in points[0].items()}
+    some = Candidates(
+        [setting(config, point, data) for point in points],
+        setting(config, zero, data, zero=True),
+        setting(config, zero, data),
+    )
+    way = prove(some, config.train, data, device)
+    if way.why:
+        log.warning("trained member by member: %s", way.why)
+    return way
+
+
+def _train(config: Config, work: Work, data: Data, folder: Path, way: Way) -> list[Left]:
+    """Train in a way; raise Differs where it is seen not to be the plain one."""
+    settings = [setting(config, trial["params"], data, way.zero) for trial in work.trials]
+    device = data.train.inputs.device
+    population = Population(settings, work.seeds, config.train, device, way=way)
     runs = [Run(trial["params"], trial["number"], work.generation) for trial in work.trials]
     with Curves(folder.parent.parent, runs) as curves:
         history = train_epochs(config, work, population, data, curves, folder)
+        population.check(data.val)
     tested = test(population, config, data) if work.test else [{} for _ in history]
     lowering = {"device": str(device), "members": len(settings) * len(work.seeds)}
-    lowering |= {"at_once": population.at_once, "fused": population.skeleton.fused}
+    lowering |= {"at_once": population.engine.at_once}
     lowering |= {"threads": torch.get_num_threads()} if device.type == "cpu" else {}
-    log.info("trained %s", lowering)
-    return [Left(*both, lowering=lowering) for both in zip(history, tested, strict=True)]
+    log.info("trained %s %s", lowering, way)
+    return [Left(*both, lowering=lowering, way=way) for both in zip(history, tested, strict=True)]
 
 
 def train_epochs(
@@ -148,20 +184,21 @@ def train_epoch(population: Population, data: Data, epoch: int) -> dict[str, Tab
     """Train for one epoch, counted from 1; return its metrics."""
     part = population.n_members / population.n_steps(len(data.train))
     on_loss = population.train_epoch(data.train, epoch - 1, lambda: progress.advance(part))
-    return {**measure(population, data), "train_loss_dropout_on": population.table(on_loss)}
+    return {**measure(population, data, epoch), "train_loss_dropout_on": population.table(on_loss)}
 
 
 def test(population: Population, config: Config, data: Data) -> list[dict[str, list[float]]]:
     """Evaluate every trial on the test samples."""
-    loss, error = map(population.table, population.evaluate(load_test(config.data, data)))
+    samples, last = load_test(config.data, data), config.train.epochs
+    loss, error = map(population.table, population.evaluate(samples, last))
     pairs = zip(loss, error, strict=True)
     return [{"test_loss": losses, "test_error": errors} for losses, errors in pairs]
 
 
-def measure(population: Population, data: Data) -> dict[str, Table]:
+def measure(population: Population, data: Data, epoch: int) -> dict[str, Table]:
     """Evaluate every member, dropout off, on validation samples and as many training samples."""
-    val_loss, val_error = population.evaluate(data.val)
-    train_loss, train_error = population.evaluate(data.train_part)
+    val_loss, val_error = population.evaluate(data.val, epoch)
+    train_loss, train_error = population.evaluate(data.train_part, epoch)
     metrics = {
         "val_loss": val_loss,
         "val_error": val_error,
@@ -172,8 +209,15 @@ def measure(population: Population, data: Data) -> dict[str, Table]:
     return {name: population.table(values) for name, values in metrics.items()}
 
 
-def setting(config: Config, params: Mapping[str, Any], data: Data) -> Setting:
-    """Put one trial's numbers into the config and make its plain model's builder."""
+def setting(
+    config: Config, params: Mapping[str, Any], data: Data, zero: bool = False
+) -> Setting:
+    """Put one trial's numbers into the config and make its plain model's builder.
+
+    Rate 0 is built as a rate that drops nothing, so that the network is the same; or at `zero`.
+    """
+    if not zero:
+        params = {k: searched(v) if is_rate(k) else v for k, v in params.items()}
     model = {**config.model, **section(params, "model.")}
     train = replace(config.train, **section(params, "train."))
     build = builder(model, float(params["dropout"]), data.input_shape, data.n_classes)

@@ -9,7 +9,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from sweep.config import BadInput, check_rate, is_rate
 from sweep.mistake import first_line, why
@@ -30,11 +32,11 @@ def builder(
 ) -> Callable[[], nn.Module]:
     """Return a function that builds the plain model of one trial.
 
-    Its config is the dataclass that annotates `__init__(self, config: ...)`, or a plain namespace
-    where there is none.
+    The class gets one config object: the dataclass that annotates it in `__init__(self, config)`,
+    or a plain namespace. Where it takes anything else it is called by keyword, as Hydra would.
     """
     cls = model_class(str(model.get("_target_")))
-    numbers = {key: value for key, value in model.items() if key != "_target_"}
+    numbers = {str(key): value for key, value in model.items() if key != "_target_"}
     for key, value in numbers.items():
         if is_rate(key) and isinstance(value, int | float):
             check_rate(f"model.{key}", value)
@@ -44,17 +46,70 @@ def builder(
             raise BadInput(f"model.dropout={value}: is what is searched; leave it out of the YAML")
     given = {"dropout": dropout, "input_shape": input_shape, "n_classes": n_classes}
     schema = config_class(cls)
-    if schema is None:
-        config: Any = SimpleNamespace(**numbers, **given)
+    if schema is not None:
+        config = _typed(schema, model, numbers, given)
+        return lambda: materialised(cls(config), input_shape)
+    keywords = _keywords(cls, numbers, given)
+    if keywords is None:
+        return lambda: materialised(cls(SimpleNamespace(**numbers, **given)), input_shape)
+    return lambda: materialised(cls(**keywords), input_shape)
+
+
+def _typed(
+    schema: Any, model: Mapping[str, Any], numbers: Mapping[str, Any], given: Mapping[str, Any]
+) -> Any:
+    """Return the model's own dataclass with its numbers; it need not have all that is given."""
+    fields = {field.name for field in dataclasses.fields(schema)}
+    if "dropout" not in fields:
+        name = schema.__name__
+        raise BadInput(f"model._target_={model.get('_target_')}: {name} has no field dropout")
+    known = {key: value for key, value in given.items() if key in fields}
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(schema, numbers, known))
+    except OmegaConfBaseException as error:
+        key = error.full_key or ""
+        raise BadInput(f"model.{key}={numbers.get(key, '')}: {why(error)}") from None
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"{describe(model)}: {first_line(error)}") from None
+
+
+def _keywords(
+    cls: type[nn.Module], numbers: Mapping[str, Any], given: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Return the arguments of a class called by keyword, or None where it takes one config."""
+    parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+    named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    required = [p.name for p in named if p.default is p.empty]
+    offered = {**numbers, **given}
+    if len(required) == 1 and named[0].name == required[0] and required[0] not in offered:
+        return None
+    if any(p.kind == p.VAR_KEYWORD for p in parameters):
+        takes = set(offered)
     else:
-        try:
-            config = OmegaConf.to_object(OmegaConf.merge(schema, numbers, given))
-        except OmegaConfBaseException as error:
-            key = error.full_key or ""
-            raise BadInput(f"model.{key}={numbers.get(key, '')}: {why(error)}") from None
-        except (TypeError, ValueError) as error:
-            raise BadInput(f"{describe(model)}: {first_line(error)}") from None
-    return lambda: cls(config)
+        takes = {p.name for p in named if p.kind != p.POSITIONAL_ONLY}
+    key = f"model._target_={cls.__module__}.{cls.__qualname__}"
+    if missing := [name for name in required if name not in offered]:
+        raise BadInput(
+            f"{key}: needs {', '.join(missing)}, which the YAML does not give; or let it take one "
+            "config object with dropout, input_shape, n_classes and the numbers of the YAML"
+        )
+    if unknown := [name for name in numbers if name not in takes]:
+        raise BadInput(f"model.{unknown[0]}={numbers[unknown[0]]}: {cls.__name__} takes no such")
+    if not any(is_rate(name) for name in takes & offered.keys()):
+        raise BadInput(
+            f"{key}: takes no dropout; __init__ must take one config object, or dropout by keyword"
+        )
+    return {name: value for name, value in offered.items() if name in takes}
+
+
+def materialised(model: nn.Module, input_shape: tuple[int, ...]) -> nn.Module:
+    """Give lazy layers their weights, which they draw in their first forward pass."""
+    if any(map(is_lazy, model.parameters())):
+        training = model.training
+        with torch.no_grad():
+            model.eval()(torch.zeros(2, *input_shape))
+        model.train(training)
+    return model
 
 
 def describe(model: Mapping[str, Any]) -> str:

@@ -105,8 +105,8 @@ def trained_how(answer: Answer) -> str:
     """Say how many networks were trained as one program, where, and how fast."""
     ways = [
         f"{way['members']} as one program on {way['device']}, {way['at_once']} in a pass"
-        if way["fused"]
-        else f"{way['members']} in lockstep on {way['device']}, one by one"
+        if way["kind"] == "fused"
+        else f"{way['members']} in lockstep on {way['device']}, one by one, since {way['why']}"
         for way in answer["throughput"]["ways"]
     ]
     speed = answer["throughput"]["member_epochs_per_second"]

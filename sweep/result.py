@@ -11,6 +11,7 @@ from typing import Any
 
 from sweep.config import Unreachable
 from sweep.diagnosis import over_time
+from sweep.engine.way import Way
 from sweep.noise import mean_and_sem
 
 FILE = "result.json"
@@ -30,6 +31,8 @@ class Work:
     seeds: list[int]
     trials: list[dict[str, Any]]  # {"number": 7, "params": {"dropout": 0.3}}
     test: bool = False  # whether the test samples are read at the end
+    way: Way | None = None  # how they are to be trained, where a job has found it out
+    points: list[dict[str, Any]] = field(default_factory=list)  # what it is found out with
 
     @property
     def title(self) -> str:
@@ -47,6 +50,7 @@ class Left:
     error: str | None = None  # the traceback where it failed
     lost: bool = False  # whether it took the device from its process: it is not tried again
     lowering: dict[str, Any] = field(default_factory=dict)  # how the members were run
+    way: Way | None = None
 
 
 def seeds_of(generation: int, n: int) -> list[int]:
@@ -96,7 +100,7 @@ class Outcome(Left):
             "params": self.params,
             "seeds": self.seeds,
             "member_epochs_per_second": self.member_epochs_per_second,
-            "lowering": self.lowering,
+            "lowering": {**self.lowering, **(asdict(self.way) if self.way else {})},
         }
 
 
@@ -105,7 +109,12 @@ def to_json(work: Work) -> str:
 
 
 def from_json(text: str) -> Work:
-    return Work(**json.loads(text))
+    work = json.loads(text)
+    return Work(**work | {"way": _way(work)})
+
+
+def _way(saved: Mapping[str, Any]) -> Way | None:
+    return Way(**saved["way"] | {"draws": tuple(saved["way"]["draws"])}) if saved["way"] else None
 
 
 def to_text(work: Work, lefts: Sequence[Left], seconds: float) -> str:
@@ -135,6 +144,12 @@ def read(jobs: Path, study: str, generation: int) -> dict[Key, Outcome]:
     return outcomes
 
 
+def ways(jobs: Path, study: str) -> list[tuple[dict[str, Any], Way]]:
+    """Return how each trial of a study was trained, with what was searched of it."""
+    found = (outcome for r in _results(jobs, study) for outcome in of_trials(r).values())
+    return [(outcome.params, outcome.way) for outcome in found if outcome.way]
+
+
 def suspects(jobs: Path, study: str, generation: int) -> list[list[Key]]:
     """Return the trials that lost the device together, job by job."""
     return [
@@ -147,14 +162,16 @@ def suspects(jobs: Path, study: str, generation: int) -> list[list[Key]]:
 _generation_of: dict[tuple[Path, int], int] = {}  # by path and time: each is read whole but once
 
 
-def _results(jobs: Path, study: str, generation: int) -> Iterator[dict[str, Any]]:
+def _results(
+    jobs: Path, study: str, generation: int | None = None
+) -> Iterator[dict[str, Any]]:
     for folder in filter(left, job_folders(jobs)):
         path = folder / FILE
         file = path, path.stat().st_mtime_ns
-        if _generation_of.get(file, generation) == generation:
+        if generation is None or _generation_of.get(file, generation) == generation:
             result = _whole(path)
             _generation_of[file] = result["generation"]
-            if (result["study"], result["generation"]) == (study, generation):
+            if result["study"] == study and generation in (None, result["generation"]):
                 yield result
 
 
@@ -190,7 +207,8 @@ def job_numbers(jobs: Path) -> list[int]:
 
 def of_trials(result: Mapping[str, Any]) -> dict[Key, Outcome]:
     """Return what a job's result says of its trials."""
-    lefts, seeds = [Left(**left) for left in result["outcomes"]], result["seeds"]
+    lefts = [Left(**left | {"way": _way(left)}) for left in result["outcomes"]]
+    seeds = result["seeds"]
     epochs = sum(len(left.curves.get("val_loss", ())) for left in lefts)
     speed = epochs * len(seeds) / result["seconds"]
     return {

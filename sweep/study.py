@@ -23,7 +23,7 @@ from sweep.dashboard import SHOWN_BY_DEFAULT, Dashboard
 from sweep.digits import DataUnavailable
 from sweep.findings import Answer
 from sweep.fingerprint import different, digest, fingerprint, versions
-from sweep.inspection import try_out
+from sweep.engine.inspection import try_out
 from sweep.job import pick_device
 from sweep.launcher import Launcher
 from sweep.mistake import masked
@@ -55,8 +55,8 @@ class Search:
         samples = self._data()
         size, most = plan.config.train.batch_size, len(samples.train)
         require(size <= most, "train.batch_size", size, f"must be at most the {most} samples")
-        shapes = samples.input_shape, samples.n_classes
-        self.warnings += try_out(self.plan.config.model, self.plan.axes, *shapes)
+        config = self.plan.config
+        self.warnings += try_out(config.model, self.plan.axes, samples, config.train)
         self.fingerprint = fingerprint(self.plan, samples.sha256)
         self.digest = digest(self.fingerprint)
         made = f"{self.plan.labels['model']}-{self.plan.labels['data']}-{self.digest[:8]}"

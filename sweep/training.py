@@ -9,7 +9,7 @@ import math
 import re
 import sys
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from sweep import result
 from sweep.config import Unreachable, is_rate
 from sweep.culprit import halves
 from sweep.curves import redraw
+from sweep.engine.way import Way
 from sweep.job import section
 from sweep.launcher import Launcher
 from sweep.plan import Plan
@@ -45,6 +46,7 @@ class Training:
     launcher: Launcher
     tries: Counter[str] = field(default_factory=Counter)  # how often a job began, by its JSON
     reason: str = "it left no result"  # why the last one was lost
+    ways: dict[str, Way] | None = None  # how the models of each architecture are trained
 
     @property
     def jobs(self) -> Path:
@@ -85,9 +87,38 @@ class Training:
         works = []
         for group in self._groups(points, len(seeds)):
             missing = [trial for trial in group if trial["number"] not in finished]
-            work = Work(self.digest, generation, seeds, missing, test)
-            works += list(_apart(work, suspects))
+            if missing:
+                more = {"way": self._way(missing), "points": self._points(missing)}
+                work = Work(self.digest, generation, seeds, missing, test, **more)
+                works += list(_apart(work, suspects))
         return works
+
+    def _way(self, trials: list[dict[str, Any]]) -> Way | None:
+        """Return how trials of one architecture are trained, where a job has found it out."""
+        if self.ways is None:
+            self.ways = {}
+            self._learn(result.ways(self.jobs, self.digest))
+        return self.ways.get(architecture(trials[0]["params"]))
+
+    def _learn(self, found: Iterable[tuple[Mapping[str, Any], Way]]) -> None:
+        """Note how trials were trained; a model that was once found to differ stays plain."""
+        ways = self.ways = self.ways or {}
+        for params, way in found:
+            known = ways.setdefault(architecture(params), way)
+            if not way.fused and (known.fused or len(way.draws) > len(known.draws)):
+                ways[architecture(params)] = way
+
+    def _points(self, trials: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return no dropout, the middle and the end of the search, for trials of one architecture.
+
+        With these a job finds out how the model is trained.
+        """
+        ends = {a.key: max(a.ends) for a in self.plan.axes if is_rate(a.key)}
+        params = trials[0]["params"]
+        return [
+            {**params, **{key: part * end for key, end in ends.items() if key in params}}
+            for part in (0.0, 0.5, 1.0)
+        ]
 
     def _groups(self, points: Points, n_seeds: int) -> list[list[dict[str, Any]]]:
         """Cut points into populations, always alike: a lost one is trained as it was composed."""
@@ -102,6 +133,8 @@ class Training:
         self, generation: int, seeds: list[int], points: Points, failed: bool
     ) -> dict[int, Outcome]:
         outcomes = result.read(self.jobs, self.digest, generation)
+        if self.ways is not None:
+            self._learn((o.params, o.way) for o in outcomes.values() if o.way)
         mine = {n: outcomes.get((generation, n)) for n in points}
         return {
             n: outcome
@@ -184,11 +217,15 @@ def cut(
     """
     shapes: dict[str, list[dict[str, Any]]] = {}
     for trial in trials:
-        numbers = section(trial["params"], "model.")
-        shape = {key: value for key, value in numbers.items() if not is_rate(key)}
-        shapes.setdefault(json.dumps(shape), []).append(trial)
+        shapes.setdefault(architecture(trial["params"]), []).append(trial)
     groups = sorted(shapes.items(), key=lambda item: -_size(json.loads(item[0])))
     return [part for _, group in groups for part in _parts(group, n_seeds, fuse, n_parts)]
+
+
+def architecture(params: Mapping[str, Any]) -> str:
+    """Name what of a trial's numbers shapes its network, as JSON."""
+    numbers = section(params, "model.")
+    return json.dumps({key: value for key, value in numbers.items() if not is_rate(key)})
 
 
 def _size(shape: Mapping[str, Any]) -> float:

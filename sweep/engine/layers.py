@@ -57,8 +57,12 @@ class _Linear(UnderVmap):
     ) -> tuple[Tensor, int]:
         x = members_first(x, dims[0], info.batch_size)
         rows = x.reshape(len(x), -1, x.shape[-1])  # (K, samples, fan_in)
-        across = weight.transpose(1, 2)  # (K, fan_in, fan_out)
-        y = torch.bmm(rows, across) if bias is None else torch.baddbmm(bias[:, None], rows, across)
+        across = members_first(weight, dims[1], info.batch_size).mT  # (K, fan_in, fan_out)
+        if bias is None:
+            y = torch.bmm(rows, across)
+        else:
+            bias = members_first(bias, dims[2], info.batch_size)
+            y = torch.baddbmm(bias[:, None], rows, across)
         return y.view(*x.shape[:-1], -1), 0
 
 

@@ -85,6 +85,13 @@ class StackedAdamW:
                 ordered = whole
             self.gradients[name] = ordered
 
+    def gradient(self, name: str, member: int) -> Tensor | None:
+        """Return the gradient of one member that was taken in."""
+        if name not in self.gradients:
+            return None
+        gradient = self.gradients[name][member]
+        return gradient.mT if name in self.turned else gradient
+
     def step(self) -> None:
         """Take a step with the gradients taken in."""
         for name, rows, view in self.views:

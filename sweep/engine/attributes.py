@@ -1,0 +1,63 @@
+"""What a module holds beside tensors that are registered: compared before and after its forward.
+
+All members of a fused program would share it, so a model that changes it is trained plainly.
+"""
+
+import random
+from collections.abc import Mapping, Set
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+REGISTERED = {"_parameters", "_buffers", "_modules", "training"}
+DEEP = 8  # levels of objects within objects that are looked at
+
+
+def attributes(model: nn.Module) -> dict[str, Any]:
+    """Return the plain attributes of all modules of a model by name, as values to compare."""
+    return {
+        f"{path}.{name}".lstrip("."): _frozen(value, DEEP)
+        for path, module in model.named_modules()
+        for name, value in vars(module).items()
+        if name not in REGISTERED and not (name.startswith("_") and name.endswith("_hooks"))
+    }
+
+
+def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
+    """Name the first attribute that differs."""
+    missing = object()
+    names = (*before, *after)
+    return next((n for n in names if before.get(n, missing) != after.get(n, missing)), None)
+
+
+def _frozen(value: Any, depth: int) -> Any:
+    if isinstance(value, float):
+        return value.hex()  # nan is itself
+    if value is None or isinstance(value, bool | int | complex | str | bytes):
+        return value
+    if isinstance(value, nn.Module) or depth == 0:
+        return id(value)
+    if isinstance(value, Tensor):
+        plain = value.detach().to("cpu", copy=True).contiguous()
+        words = plain.reshape(-1).view(torch.uint8).numpy().tobytes() if plain.numel() else b""
+        return str(value.dtype), tuple(value.shape), words
+    if isinstance(value, np.ndarray):
+        return str(value.dtype), value.shape, value.tobytes()
+    if isinstance(value, torch.Generator):
+        return value.get_state().numpy().tobytes()
+    if isinstance(value, random.Random):
+        return value.getstate()
+    if isinstance(value, np.random.Generator):
+        return repr(value.bit_generator.state)
+    if isinstance(value, np.random.RandomState):
+        return repr(value.get_state())
+    if isinstance(value, Mapping):
+        return tuple((_frozen(k, depth - 1), _frozen(v, depth - 1)) for k, v in value.items())
+    if isinstance(value, list | tuple | Set):
+        return tuple(_frozen(item, depth - 1) for item in value)
+    own = getattr(value, "__dict__", None)
+    if own is None or callable(value) or isinstance(value, type):
+        return id(value)
+    return id(value), _frozen(dict(own), depth - 1)

@@ -1,0 +1,117 @@
+"""How far a fused member is from the plain one, and how far it may be."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from sweep.config import TrainConfig
+from sweep.engine.fused import Fused
+from sweep.engine.noise import Noise
+from sweep.engine.plain import loss_of, outcomes_of, outputs_of
+from sweep.engine.site import Alone, Sites
+
+# of a loss, relative, and of a gradient, relative to the norm of the whole: by the lowest dtype used
+BOUNDS = {torch.float64: 1e-9, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}
+Tensors = Mapping[str, Tensor | None]
+
+
+class Differs(Exception):
+    """A population is seen to train otherwise than plainly: it is trained again, plainly."""
+
+    def __init__(self, why: str, draws: tuple[str, ...] = ()) -> None:
+        super().__init__(why)
+        self.why, self.draws = why, draws
+
+
+def compare(name: str, mine: Tensor, plain: Tensor, bound: float) -> None:
+    """Raise Differs where losses (or one loss) differ by more than a relative bound."""
+    one, other = mine.double(), plain.double()
+    lost = ~one.isfinite() & ~other.isfinite()  # both diverged
+    near = (one - other).abs() <= bound * (1 + other.abs())
+    if not (near | lost).all():
+        worst = (one - other).abs().max().item()
+        raise Differs(f"{name} would differ by {worst:.1e}")
+
+
+def compare_all(what: str, mine: Tensors, plain: Tensors, bound: float) -> None:
+    """Raise Differs, naming a tensor, where some differ by more than a bound.
+
+    Their distance is taken relative to the norm of all together: a part that is nothing but
+    rounding, such as the gradient of a bias before a normalisation, has no scale of its own.
+    """
+    whole = math.hypot(*(_norm(tensor) for tensor in plain.values())) + 1e-12
+    for name, theirs in plain.items():
+        apart = _distance(mine.get(name), theirs) / whole
+        if not apart <= bound:
+            raise Differs(f"{what} {name} would differ by {apart:.1e}")
+
+
+def _norm(tensor: Tensor | None) -> float:
+    """Return the norm of what is finite."""
+    return 0.0 if tensor is None else tensor.double().nan_to_num(0.0, 0.0, 0.0).norm().item()
+
+
+def _distance(mine: Tensor | None, plain: Tensor | None) -> float:
+    """Return the norm of a difference, in which None is zero, and nan equal to nan."""
+    if mine is None or plain is None:
+        return _norm(plain if mine is None else mine)
+    one, other = mine.double(), plain.double()
+    equal = (one == other) | (one.isnan() & other.isnan())
+    return torch.where(equal, 0.0, one - other).norm().item()
+
+
+def check_step(
+    fused: Fused, x: Tensor, y: Tensor, keys: Tensor, step: int, k: int
+) -> Tensor:
+    """Compute the gradients of a step as one program, and those of one member plainly beside.
+
+    Returns the losses (K,); raises Differs.
+    """
+    seed, bound = k % len(fused.seeds), BOUNDS[_lowest(fused.config, fused.dtype)]
+    model = fused.member(k).train()
+    losses = fused.backward(x, y, step)
+    loss = plain_loss(model, x[seed], y[seed], keys[:, seed : seed + 1], step, fused.config)
+    compare("the loss", losses[k], loss, bound)
+    compare_all("the gradient of", fused.gradients(k), gradients_of(model), 10 * bound)
+    _, buffers = fused._some(slice(k, k + 1))
+    mine = {name: buffer[0] for name, buffer in buffers.items()}
+    compare_all("the buffer", mine, dict(model.named_buffers()), 10 * bound)
+    return losses
+
+
+def plain_loss(
+    model: nn.Module, x: Tensor, y: Tensor, keys: Tensor, step: int, config: TrainConfig
+) -> Tensor:
+    """Do the forward and backward pass of one member's step, keys (n_steps, 1); return its loss."""
+    noise = Noise()
+    noise.begin(keys)
+    noise.move(step)
+    with Sites(Alone(noise)):
+        outputs = outputs_of(model, x, config)
+    loss = loss_of(outputs, y, config)
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.detach()
+
+
+def gradients_of(model: nn.Module) -> Tensors:
+    return {name: param.grad for name, param in model.named_parameters()}
+
+
+@torch.no_grad()
+def check_evaluation(fused: Fused, x: Tensor, y: Tensor) -> None:
+    """Raise Differs where a member has another loss in its plain model; x (B, ...), y (B,)."""
+    fused.skeleton.module.eval()
+    losses, bound = fused.outcomes(x, y, 0)[0], BOUNDS[_lowest(fused.config, fused.dtype)]
+    for k in range(fused.n_members):
+        model = fused.member(k).eval()
+        with Sites(Alone(Noise())):
+            outputs = outputs_of(model, x, fused.config)
+        compare("the loss in evaluation", losses[k], outcomes_of(outputs, y, fused.config)[0], bound)
+
+
+def _lowest(config: TrainConfig, dtype: torch.dtype) -> torch.dtype:
+    if config.precision == "bf16":
+        return torch.bfloat16
+    return torch.float32 if dtype == torch.float64 else dtype

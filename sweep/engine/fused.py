@@ -1,0 +1,178 @@
+"""Many members as one program: every tensor of the model gains a leading axis K.
+
+An implementation of sweep/engine/plain.py, used where it was proven to give its numbers.
+"""
+
+import math
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import stack_module_state
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from sweep.config import TrainConfig
+from sweep.engine.layers import lay_out, lower
+from sweep.engine.optimizer import Numbers, StackedAdamW
+from sweep.engine.plain import Setting, build, run_once
+from sweep.engine.site import NOTHING
+from sweep.engine.traced import Program
+from sweep.engine.vmapped import Skeleton
+
+LARGEST = 2**25  # bytes: members whose tensors are larger together gain nothing but memory
+EVALUATED = {"cpu": 4096, "cuda": 262_144}  # members x samples at once: more leaves the cache
+
+
+class Fused:
+    """Trains K = P * S members, trial by trial, in one forward and backward pass."""
+
+    def __init__(
+        self,
+        settings: Sequence[Setting],
+        seeds: Sequence[int],
+        config: TrainConfig,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.seeds, self.config, self.device, self.dtype = tuple(seeds), config, device, dtype
+        self.each = [(setting, seed) for setting in settings for seed in seeds]
+        models = [build(setting, seed, device, dtype) for setting, seed in self.each]
+        params, self.buffers = stack_module_state(models)
+        detached = {name: param.detach() for name, param in params.items()}
+        self.params = lay_out(models[0], detached)
+        self.skeleton = Skeleton(models[0], len(seeds), config)
+        self.samples = models[:: len(seeds)]  # one of each trial, until its rates are read
+        self.rates = torch.zeros(0)  # (K, sites)
+        self.training, self.evaluation = self.skeleton.gradients, self.skeleton.outcomes
+        numbers = [Numbers(setting.lr, setting.weight_decay) for setting in settings]
+        self.optimizer = StackedAdamW(self.params, numbers, config.schedule, config.epochs)
+        self.at_once = 0  # members in one forward and backward pass; the first step finds out
+
+    @property
+    def n_members(self) -> int:
+        return len(self.each)
+
+    def begin(self, keys: Tensor, training: bool) -> None:
+        """Begin an epoch or an evaluation, whose steps have noise keys (n_steps, S)."""
+        self.skeleton.module.train(training)
+        if training:
+            self.skeleton.noise.begin(keys)
+
+    def backward(self, x: Tensor, y: Tensor, step: int) -> Tensor:
+        """Compute the gradients of a step; x (S, B, ...), y (S, B). Returns the losses (K,)."""
+        if not self.at_once:
+            self._read_rates(x[0])
+        self.skeleton.noise.move(step)
+        noise = self.skeleton.numbers(n := x.shape[1])
+        if not self.at_once:
+            self.at_once = self._probe(x, y)
+        losses = []
+        for first in range(0, self.n_members, self.at_once):
+            rows = slice(first, first + self.at_once)
+            params, buffers = self._some(rows)
+            loss, gradients = self.training(params, buffers, self.rates[rows], noise, x, y)
+            self.optimizer.take(rows, gradients)
+            losses.append(loss)
+        self.skeleton.shapes[n] = {site: t.shape[1:] for site, t in noise.items()}
+        return torch.cat(losses)
+
+    def _some(self, rows: slice) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        params = {name: param[rows] for name, param in self.params.items()}
+        return params, {name: buffer[rows] for name, buffer in self.buffers.items()}
+
+    def move(self) -> None:
+        """Take an optimiser step with the gradients."""
+        self.optimizer.step()
+
+    def end_epoch(self) -> None:
+        self.optimizer.end_epoch()
+
+    @torch.no_grad()
+    def outcomes(self, x: Tensor, y: Tensor, step: int) -> Tensor:
+        """Return loss and error rate of a batch of an evaluation (2, K); x (B, ...), y (B,)."""
+        n_seeds = len(self.seeds)
+        trials = max(1, EVALUATED[self.device.type] // (n_seeds * len(x)))
+        parts = range(0, self.n_members, trials * n_seeds)
+        some = (self._some(slice(first, first + trials * n_seeds)) for first in parts)
+        return torch.cat([self.evaluation(*tensors, x, y) for tensors in some], 1)
+
+    @torch.no_grad()
+    def _read_rates(self, x: Tensor) -> None:
+        """Read the rate of each site off one forward pass of each trial's own model."""
+        found = []
+        for model in self.samples:
+            _, sites = run_once(model.train(), x, self.config)
+            found.append((sites.count, sites.rates))
+        if any((n, rates.keys()) != (found[0][0], found[0][1].keys()) for n, rates in found):
+            raise RuntimeError("its dropout calls are others at other rates")
+        rows = [[rates.get(site, 0.0) for site in range(n)] for n, rates in found]
+        rates = torch.tensor(rows, dtype=torch.float64, device=x.device)
+        if (rates >= 1).any():
+            raise RuntimeError("one of its dropout calls drops everything")
+        rates[rates <= NOTHING] = 0.0
+        self.rates = rates.repeat_interleave(len(self.seeds), 0)
+        self.skeleton.live = rates.bool().any(0).tolist()
+        self.samples = []
+
+    @torch.no_grad()
+    def _probe(self, x: Tensor, y: Tensor) -> int:
+        """Return how many members to run at once: whole trials, in parts of about equal size."""
+        n_seeds, on_cpu = len(self.seeds), x.device.type == "cpu"
+        params, buffers = self._some(slice(n_seeds))
+        copied = {name: buffer.clone() for name, buffer in buffers.items()}
+        with _Largest() as largest:
+            self.skeleton.losses(params, copied, self.rates[:n_seeds], {}, x, y)
+        lower(self.skeleton.module)
+        self.training, self.evaluation = Program(self.training), Program(self.evaluation)
+        at_once = max(1, LARGEST // largest.bytes) if on_cpu else sys.maxsize
+        n_trials = self.n_members // n_seeds
+        return n_seeds * math.ceil(n_trials / math.ceil(n_trials / at_once))
+
+    def keep(self, trials: Sequence[int]) -> None:
+        """Go on with these trials alone."""
+        members = torch.arange(self.n_members, device=self.device).view(-1, len(self.seeds))
+        rows = members[list(trials)].flatten()
+        kept = {name: param[rows] for name, param in self.params.items()}
+        self.params = lay_out(self.skeleton.module, kept)
+        self.buffers = {name: buffer[rows] for name, buffer in self.buffers.items()}
+        self.rates, self.each = self.rates[rows], [self.each[k] for k in rows.tolist()]
+        self.optimizer = self.optimizer.kept(self.params, trials, rows)
+
+    @torch.no_grad()
+    def member(self, k: int) -> nn.Module:
+        """Return one member as a plain model of its own."""
+        model = build(*self.each[k], self.device, self.dtype)
+        for name, param in model.named_parameters():
+            param.copy_(self.params[name][k])
+        for name, buffer in model.named_buffers():
+            buffer.copy_(self.buffers[name][k])
+        return model
+
+    @torch.no_grad()
+    def load(self, k: int, model: nn.Module) -> None:
+        """Give one member the weights and buffers of a plain model."""
+        for name, param in model.named_parameters():
+            self.params[name][k] = param
+        for name, buffer in model.named_buffers():
+            self.buffers[name][k] = buffer
+
+    def gradients(self, k: int) -> dict[str, Tensor | None]:
+        """Return the gradients of one member by the names of its parameters."""
+        return {name: self.optimizer.gradient(name, k) for name in self.params}
+
+
+class _Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Sees the largest tensor that is made."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.bytes = 1
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for tensor in made if isinstance(made, tuple | list) else (made,):
+            if isinstance(tensor, Tensor):
+                self.bytes = max(self.bytes, tensor.nbytes)
+        return made

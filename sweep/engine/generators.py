@@ -1,0 +1,74 @@
+"""The process's own generators of random numbers: torch's, numpy's and Python's.
+
+What a model draws from them is keyed by seeding before its step; they are put back afterwards.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+Kinds = frozenset[str]
+
+
+def _seed_torch(key: int) -> None:
+    torch.default_generator.manual_seed(key)  # torch.manual_seed asks every device
+
+
+def _seed_numpy(key: int) -> None:
+    np.random.seed(key)
+
+
+SEED: dict[str, Callable[[int], object]] = {
+    "torch": _seed_torch,
+    "CUDA": torch.cuda.manual_seed_all,
+    "numpy": _seed_numpy,
+    "Python": random.seed,
+}
+ALL = frozenset(SEED)
+
+
+def seed(kinds: Kinds, key: int) -> None:
+    """Seed some generators by a key of (seed, epoch, step)."""
+    for kind in kinds:
+        SEED[kind](key % 2**32)
+
+
+def states() -> dict[str, Any]:
+    """Return the state of each generator, comparable."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    name, words, *place = np.random.get_state(legacy=True)
+    return {
+        "torch": torch.get_rng_state().numpy().tobytes(),
+        "CUDA": tuple(state.numpy().tobytes() for state in cuda),
+        "numpy": (name, np.asarray(words).tobytes(), *place),
+        "Python": random.getstate(),
+    }
+
+
+def moved(before: dict[str, Any]) -> Kinds:
+    """Return the generators that were drawn from since."""
+    now = states()
+    return frozenset(kind for kind, state in now.items() if state != before[kind])
+
+
+@contextmanager
+def put_back() -> Iterator[None]:
+    """Leave every generator as it was found."""
+    torch_state, numpy_state, python_state = (
+        torch.get_rng_state(),
+        np.random.get_state(),
+        random.getstate(),
+    )
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    try:
+        yield
+    finally:
+        torch.set_rng_state(torch_state)
+        np.random.set_state(numpy_state)
+        random.setstate(python_state)
+        if cuda:
+            torch.cuda.set_rng_state_all(cuda)

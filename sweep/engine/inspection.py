@@ -1,0 +1,182 @@
+"""What cannot be trained, or not searched: found by running the model, not by reading it.
+
+Refused is only what is no use in plain PyTorch either, before anything is written.
+"""
+
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sweep.config import BadInput, TrainConfig, is_rate
+from sweep.data import Data
+from sweep.engine.noise import order_and_keys
+from sweep.engine.plain import Setting, build, loss_of, outputs_of, run_once
+from sweep.engine.site import NOT_USERS, NOTHING, Sites, shown
+from sweep.mistake import first_line
+from sweep.model import builder, describe, variants
+from sweep.space import Axis
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+SEVERAL_DEVICES = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+RATES = 0.25, 0.75  # must not train alike where the rate is searched
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A model, and the batch that it is tried out with."""
+
+    model: Mapping[str, Any]
+    x: Tensor
+    y: Tensor
+    data: Data
+    config: TrainConfig
+
+    def built(self, rate: float = 0.5) -> nn.Module:
+        make = builder(self.model, rate, self.data.input_shape, self.data.n_classes)
+        return build(Setting(make, 0.0, 0.0), 0, torch.device("cpu"), torch.float32)
+
+
+def try_out(
+    model: Mapping[str, Any], axes: Sequence[Axis], data: Data, config: TrainConfig
+) -> list[str]:
+    """Train one batch with the model at each end of what is searched; return warnings.
+
+    Raises BadInput where the model fails, runs on several devices, drops in evaluation or gives
+    not one number for each class, and where a searched rate changes nothing.
+    """
+    order, _ = order_and_keys(0, 0, len(data.train), config.batch_size)
+    x, y = data.train[order[: config.batch_size]]
+    found: list[str] = []
+    for variant in variants(model, axes):
+        found = _try(Trial(variant, x.float(), y, data, config))
+    for axis in axes:
+        if is_rate(axis.key):
+            _check_use(axis.key, Trial(model, x.float(), y, data, config))
+    return found
+
+
+def _try(trial: Trial) -> list[str]:
+    name = describe(trial.model)
+    try:
+        model = trial.built()
+        _check_kind(name, model)
+        warnings = _watch_norms(model)
+        outputs, _ = run_once(model.train(), trial.x, trial.config)
+        _check_outputs(name, outputs, trial)
+        loss_of(outputs, trial.y, trial.config).backward()  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            outputs, sites = run_once(model.eval(), trial.x, trial.config, noting=True)
+    except BadInput:
+        raise
+    except (Exception, SystemExit) as error:
+        raise BadInput(f"{name}: {_told(error)}{_watched_only(trial)}") from error
+    for call in sites.calls:
+        if call.rate > NOTHING:
+            raise BadInput(f"{name}: drops in evaluation too: {call}")
+    if not sites.count and _mixes(model, outputs, trial):
+        warnings.append("what the model says of a sample in evaluation depends on its batch")
+    return warnings
+
+
+def _check_kind(name: str, model: nn.Module) -> None:
+    for path, module in model.named_modules():
+        if isinstance(module, SEVERAL_DEVICES):
+            kind = type(module).__name__
+            raise BadInput(f"{name}: {path or 'it'} is {kind}: a model must be on one device")
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise BadInput(f"{name}: has no parameter to train")
+
+
+def _check_outputs(name: str, outputs: Any, trial: Trial) -> None:
+    n_classes = trial.data.n_classes
+    if tuple(outputs.shape) != (len(trial.x), n_classes):
+        shape = tuple(outputs.shape[1:])
+        raise BadInput(f"{name}: gives {shape} for a sample, not the {n_classes} classes")
+
+
+def _watch_norms(model: nn.Module) -> list[str]:
+    """Return a list that will hold a warning if dropout is seen to stand before normalisation."""
+    warnings: list[str] = []
+
+    def enter(path: str, module: nn.Module) -> None:
+        if not warnings and _running_drops():
+            warnings.append(
+                f"dropout stands before {path} ({type(module).__name__}): batch normalisation then "
+                "sees another variance in evaluation than in training (Li et al. 2018); "
+                "put dropout after the last one"
+            )
+
+    for path, module in model.named_modules():
+        if isinstance(module, BATCH_NORMS):
+            module.register_forward_pre_hook(lambda m, args, path=path: enter(path, m))
+    return warnings
+
+
+def _running_drops() -> bool:
+    from sweep.engine.site import running
+
+    return running.sites is not None and any(r > NOTHING for r in running.sites.rates.values())
+
+
+def _mixes(model: nn.Module, outputs: Tensor, trial: Trial) -> bool:
+    """Tell whether half of a batch gives other outputs than in the whole, in evaluation."""
+    half = max(1, len(trial.x) // 2)
+    try:
+        with torch.no_grad():
+            part, _ = run_once(model, trial.x[:half], trial.config)
+    except Exception:
+        return True
+    scale = 1e-3 if trial.config.precision == "float32" else 0.1
+    return not torch.allclose(part, outputs[:half], rtol=scale, atol=scale, equal_nan=True)
+
+
+def _told(error: BaseException) -> str:
+    """Return an error in one line, with the line of the user's code, or a library's, it is from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith((*NOT_USERS, OURS))]
+    return first_line(error) + (f" ({shown(own[-1].filename)}:{own[-1].lineno})" if own else "")
+
+
+OURS = NOT_USERS[1].removesuffix("engine")
+
+
+def _watched_only(trial: Trial) -> str:
+    """Say so where a model that failed does not fail without our watching its calls."""
+    try:
+        outputs_of(trial.built().train(), trial.x, trial.config)
+    except (Exception, SystemExit):
+        return ""
+    return "; it does so only where its dropout calls are watched"
+
+
+def _check_use(key: str, trial: Trial) -> None:
+    """Raise BadInput where two values of a rate give the same outputs and gradients."""
+    seen: list[tuple[list[Tensor | None], Sites]] = []
+    for rate in RATES:
+        name = key.removeprefix("model.")
+        model = dict(trial.model) if key == "dropout" else {**trial.model, name: rate}
+        other = Trial(model, trial.x, trial.y, trial.data, trial.config)
+        try:
+            built = other.built(rate if key == "dropout" else 0.5).train()
+            outputs, sites = run_once(built, trial.x, trial.config, noting=True)
+            loss_of(outputs, trial.y, trial.config).backward()  # type: ignore[no-untyped-call]
+        except Exception:
+            return  # at this rate, which may not be searched; a trial of it fails by itself
+        seen.append(([outputs, *(p.grad for p in built.parameters())], sites))
+    (one, sites), (other_one, _) = seen
+    if len(one) == len(other_one) and all(map(_equal, one, other_one)):
+        calls = ", ".join(dict.fromkeys(map(str, sites.calls)))
+        raise BadInput(
+            f"{describe(trial.model)}: {key} is searched, but training is the same at "
+            f"{RATES[0]} and {RATES[1]}: {f'all that drops is {calls}' if calls else 'nothing drops'}"
+        )
+
+
+def _equal(one: Tensor | None, other: Tensor | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return one.shape == other.shape and torch.equal(one.nan_to_num(), other.nan_to_num())

@@ -1,0 +1,217 @@
+"""The definition: each member is the user's own model, trained alone by torch's own optimiser.
+
+It is built by its own class at its own rate after the seed was set, and has its own buffers,
+attributes and frozen weights. Only where its random numbers come from is ours (sweep/engine/site).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sweep.config import TrainConfig
+from sweep.engine import generators
+from sweep.engine.generators import ALL, Kinds
+from sweep.engine.noise import Noise
+from sweep.engine.optimizer import SCHEDULES
+from sweep.engine.site import Alone, Sites
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What one trial trains: a plain model, built anew for each seed, and its AdamW's numbers."""
+
+    build: Callable[[], nn.Module]
+    lr: float
+    weight_decay: float
+
+
+def build(setting: Setting, seed: int, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """Build one network; torch, numpy and Python draw its start from the seed."""
+    with generators.put_back():
+        generators.seed(ALL, seed)
+        model = setting.build()
+    return model.to(device, dtype)
+
+
+def outputs_of(model: Callable[[Tensor], Tensor], x: Tensor, config: TrainConfig) -> Tensor:
+    """Return what the model says of x, in the dtype of x."""
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+        return model(x).to(x.dtype)
+
+
+def loss_of(outputs: Tensor, y: Tensor, config: TrainConfig) -> Tensor:
+    return LOSSES[config.loss](outputs, y)
+
+
+def outcomes_of(outputs: Tensor, y: Tensor, config: TrainConfig) -> Tensor:
+    """Return loss and error rate (2,)."""
+    wrong = (outputs.argmax(-1) != y).to(outputs.dtype).mean()
+    return torch.stack([loss_of(outputs, y, config), wrong])
+
+
+def run_once(
+    model: nn.Module,
+    x: Tensor,
+    config: TrainConfig,
+    force: float | None = None,
+    dropping: bool = True,
+    noting: bool = False,
+) -> tuple[Tensor, Sites]:
+    """Return what a model says of x by the numbers of one fixed step, and the sites it passed.
+
+    All rates are forced to one if asked, or nothing is dropped.
+    """
+    noise = Noise()
+    noise.begin(torch.zeros(1, 1, dtype=torch.int32, device=x.device))
+    with generators.put_back():
+        generators.seed(ALL, 0)
+        with Sites(Alone(noise, force), noting, dropping) as sites:
+            return outputs_of(model, x, config), sites
+
+
+class Plain:
+    """Trains K = P * S members, trial by trial, one after another in each step."""
+
+    at_once = 1
+
+    def __init__(
+        self,
+        settings: Sequence[Setting],
+        seeds: Sequence[int],
+        config: TrainConfig,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        draws: Kinds = frozenset(),
+    ) -> None:
+        self.config, self.n_seeds = config, len(seeds)
+        self.models = [build(setting, seed, device, dtype) for setting in settings for seed in seeds]
+        each = [setting for setting in settings for _ in seeds]
+        self.optimizers = [
+            adamw(model, setting) for model, setting in zip(self.models, each, strict=True)
+        ]
+        factor, epochs = SCHEDULES[config.schedule], config.epochs
+        self.schedulers = [
+            torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: factor(epoch / epochs))
+            for optimizer in self.optimizers
+        ]
+        self.sites = [Sites(Alone(Noise())) for _ in seeds]
+        self.draws = {True: draws, False: draws}  # in training and evaluation: what is to be seeded
+        self.known = {True: bool(draws), False: bool(draws)}  # or else found in the first step
+        self.in_evaluation = 0  # sites of an evaluation: draws that are no dropout
+
+    @property
+    def n_members(self) -> int:
+        return len(self.models)
+
+    def begin(self, keys: Tensor, training: bool) -> None:
+        """Begin an epoch or an evaluation, whose steps have noise keys (n_steps, S)."""
+        self.keys, self.training = keys.tolist(), training
+        for sites, own in zip(self.sites, keys.split(1, dim=1), strict=True):
+            sites.source.noise.begin(own)
+        for model in self.models:
+            model.train(training)
+
+    def backward(self, x: Tensor, y: Tensor, step: int) -> Tensor:
+        """Compute the gradients of a step; x (S, B, ...), y (S, B). Returns the losses (K,)."""
+
+        def member(k: int, seed: int) -> Tensor:
+            self.optimizers[k].zero_grad()
+            with self.sites[seed].begin():
+                outputs = outputs_of(self.models[k], x[seed], self.config)
+            loss = loss_of(outputs, y[seed], self.config)
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss.detach()
+
+        return torch.stack(self._each(member, step))
+
+    def move(self) -> None:
+        """Take an optimiser step with the gradients."""
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+    def end_epoch(self) -> None:
+        for scheduler in self.schedulers:
+            scheduler.step()
+
+    @torch.no_grad()
+    def outcomes(self, x: Tensor, y: Tensor, step: int) -> Tensor:
+        """Return loss and error rate of a batch of an evaluation (2, K); x (B, ...), y (B,)."""
+
+        def member(k: int, seed: int) -> Tensor:
+            with self.sites[seed].begin() as sites:
+                outputs = outputs_of(self.models[k], x, self.config)
+            self.in_evaluation = max(self.in_evaluation, sites.count)
+            return outcomes_of(outputs, y, self.config)
+
+        return torch.stack(self._each(member, step), 1)
+
+    def _each(self, member: Callable[[int, int], Tensor], step: int) -> list[Tensor]:
+        """Do a step of each member: seed by seed, so that its rates share what is drawn."""
+        if not self.known[self.training]:
+            with generators.put_back():
+                return self._find_draws(member, step)
+        kinds = self.draws[self.training]
+        done = {}
+        for k, seed in self._order(step):
+            generators.seed(kinds, self.keys[step][seed])
+            done[k] = member(k, seed)
+        return [done[k] for k in range(self.n_members)]
+
+    def _find_draws(self, member: Callable[[int, int], Tensor], step: int) -> list[Tensor]:
+        """Do the same with all generators seeded, and note which of them are drawn from."""
+        done, found = {}, set[str]()
+        for k, seed in self._order(step):
+            generators.seed(ALL, self.keys[step][seed])
+            before = generators.states()
+            done[k] = member(k, seed)
+            found |= generators.moved(before)
+        self.draws[self.training], self.known[self.training] = frozenset(found), True
+        return [done[k] for k in range(self.n_members)]
+
+    def _order(self, step: int) -> Iterator[tuple[int, int]]:
+        """Yield each member and the place of its seed."""
+        for seed, sites in enumerate(self.sites):
+            sites.source.noise.move(step)
+            for k in range(seed, self.n_members, self.n_seeds):
+                yield k, seed
+
+    def keep(self, trials: Sequence[int]) -> None:
+        """Go on with these trials alone."""
+        rows = [trial * self.n_seeds + seed for trial in trials for seed in range(self.n_seeds)]
+        self.models = [self.models[k] for k in rows]
+        self.optimizers = [self.optimizers[k] for k in rows]
+        self.schedulers = [self.schedulers[k] for k in rows]
+
+    def member(self, k: int) -> nn.Module:
+        return self.models[k]
+
+    def gradients(self, k: int) -> dict[str, Tensor | None]:
+        """Return the gradients of one member by the names of its parameters."""
+        return {name: param.grad for name, param in self.models[k].named_parameters()}
+
+
+def adamw(model: nn.Module, setting: Setting) -> torch.optim.AdamW:
+    params = list(model.parameters())
+    fused = all(param.is_floating_point() for param in params)  # which alone it takes
+    return torch.optim.AdamW(
+        params, setting.lr, weight_decay=setting.weight_decay, fused=fused or None
+    )
+
+
+def cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:
+    return F.cross_entropy(outputs, y)
+
+
+def squared_error(outputs: Tensor, y: Tensor) -> Tensor:
+    """Mean squared distance to the one-hot target."""
+    hot = y.unsqueeze(-1) == torch.arange(outputs.shape[-1], device=y.device)
+    return F.mse_loss(outputs, hot.to(outputs.dtype))
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cross_entropy": cross_entropy,
+    "mse": squared_error,
+}

@@ -1,0 +1,143 @@
+"""Members trained in lockstep: P trials x S seeds of one architecture, plainly or as one program.
+
+Axes: P trials, S seeds, K = P * S members (trial by trial), B samples of a batch.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sweep.config import TrainConfig
+from sweep.data import Split
+from sweep.engine import generators, malloc
+from sweep.engine.difference import Differs, check_evaluation, check_step
+from sweep.engine.fused import Fused
+from sweep.engine.noise import evaluation_keys, order_and_keys
+from sweep.engine.way import Way
+from sweep.engine.plain import Plain, Setting
+
+FUSED = Way("fused")
+
+
+class Population:
+    """P x S networks that take their steps together, each on its seed's batches."""
+
+    def __init__(
+        self,
+        settings: Sequence[Setting],
+        seeds: Sequence[int],
+        config: TrainConfig,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        way: Way = FUSED,
+    ) -> None:
+        malloc.keep_freed()
+        # torch's fast path of transformers in evaluation has other roundings, and no vmap
+        torch.backends.mha.set_fastpath_enabled(False)
+        self.seeds, self.config, self.device, self.dtype = tuple(seeds), config, device, dtype
+        self.engine: Plain | Fused
+        if way.fused:
+            self.engine = Fused(settings, seeds, config, device, dtype)
+        else:
+            self.engine = Plain(settings, seeds, config, device, dtype, frozenset(way.draws))
+
+    @property
+    def n_members(self) -> int:
+        return self.engine.n_members
+
+    def train_epoch(
+        self, data: Split, epoch: int, on_step: Callable[[], None] = lambda: None
+    ) -> Tensor:
+        """Pass once over the data, in each seed's own order.
+
+        Returns each member's mean training loss (K,), dropout on, its weights moving meanwhile.
+        Raises Differs where a member is seen to train otherwise than plainly.
+        """
+        total = torch.zeros(self.n_members, dtype=self.dtype, device=self.device)
+        batches, keys = self._batches(epoch, len(data))
+        checked = _some_step(epoch, len(batches), self.n_members)
+        with generators.put_back():
+            before = generators.states()
+            self.engine.begin(keys, training=True)
+            for step, rows in enumerate(batches):
+                x, y = data[rows]
+                if isinstance(self.engine, Fused) and step == checked[0]:
+                    losses = check_step(self.engine, x, y, keys, step, checked[1])
+                else:
+                    losses = self.engine.backward(x, y, step)
+                self.engine.move()
+                total += losses * (rows.shape[1] / len(data))
+                on_step()
+            self._check_draws(before, training=True)
+        self.engine.end_epoch()
+        return total
+
+    def step(self, x: Tensor, y: Tensor, keys: Tensor, step: int = 0) -> Tensor:
+        """Take one optimiser step of an epoch whose steps have noise keys (n_steps, S).
+
+        x (S, B, ...), y (S, B). Returns the losses (K,).
+        """
+        self.engine.begin(keys, training=True)
+        losses = self.engine.backward(x, y, step)
+        self.engine.move()
+        return losses
+
+    def evaluate(self, data: Split, epoch: int = 0) -> tuple[Tensor, Tensor]:
+        """Return each member's mean loss and error rate, both (K,), dropout off."""
+        total = torch.zeros(2, self.n_members, dtype=torch.float64, device=self.device)
+        batches = self.evaluated(data)
+        with generators.put_back():
+            before = generators.states()
+            keys = [evaluation_keys(seed, epoch, len(batches)) for seed in self.seeds]
+            self.engine.begin(torch.stack(keys, 1).to(self.device), training=False)
+            for step, rows in enumerate(batches):
+                outcomes = self.engine.outcomes(*data[rows], step)
+                total += outcomes.double() * (len(rows) / len(data))
+            self._check_draws(before, training=False)
+        return total[0], total[1]
+
+    def evaluated(self, data: Split) -> Sequence[Tensor]:
+        """Return the rows of each batch of an evaluation: the same however many members."""
+        return torch.arange(len(data), device=self.device).split(self.config.eval_batch_size)
+
+    def check(self, data: Split) -> None:
+        """Raise Differs where the weights of a member have another loss in its plain model."""
+        if isinstance(self.engine, Fused):
+            batches = self.evaluated(data)
+            for rows in {0: batches[0], len(batches) - 1: batches[-1]}.values():
+                check_evaluation(self.engine, *data[rows])
+
+    def _check_draws(self, before: dict[str, object], training: bool) -> None:
+        known = self.engine.draws[training] if isinstance(self.engine, Plain) else frozenset()
+        if drawn := generators.moved(before) - known:
+            names = " and ".join(sorted(drawn))
+            why = f"it draws from the generator of {names}"
+            raise Differs(why, tuple(sorted(generators.ALL)))
+
+    def keep(self, trials: Sequence[int]) -> None:
+        """Go on with these trials alone."""
+        self.engine.keep(trials)
+
+    def table(self, values: Tensor) -> list[list[float]]:
+        """Return a value of each member (K,) as P rows of S numbers."""
+        return values.view(-1, len(self.seeds)).tolist()
+
+    def n_steps(self, n: int) -> int:
+        """Return the steps of an epoch of n samples."""
+        return math.ceil(n / self.config.batch_size)
+
+    def _batches(self, epoch: int, n: int) -> tuple[Sequence[Tensor], Tensor]:
+        """Return the rows (S, B) of each step, and the steps' noise keys (n_steps, S)."""
+        size = self.config.batch_size
+        orders, keys = zip(*(order_and_keys(s, epoch, n, size) for s in self.seeds), strict=True)
+        steps = torch.split(torch.stack(orders).to(self.device), size, dim=1)
+        return steps, torch.stack(keys, dim=1).to(self.device)
+
+
+def _some_step(epoch: int, n_steps: int, n_members: int) -> tuple[int, int]:
+    """Return the step of an epoch that is repeated plainly, and of which member."""
+    step, member = np.random.SeedSequence((epoch, 2)).generate_state(2).tolist()
+    return step % n_steps, member % n_members

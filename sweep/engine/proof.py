@@ -1,0 +1,226 @@
+"""Is the fused program this model? Shown on the study's own batches before it is used.
+
+In double precision plain PyTorch and the fused program must agree, each step from plain's weights:
+losses, gradients, buffers, the weights after AdamW, and the losses in evaluation. What is left to
+see later is checked as it trains (sweep/engine/difference.py, traced.py).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from sweep.config import TrainConfig
+from sweep.data import Data, Split
+from sweep.engine import generators
+from sweep.engine.attributes import attributes, changed
+from sweep.engine.difference import BOUNDS, Differs, compare, compare_all
+from sweep.engine.fused import Fused
+from sweep.engine.memory import fits
+from sweep.engine.noise import evaluation_keys, order_and_keys
+from sweep.engine.way import Way
+from sweep.engine.plain import Plain, Setting, build, run_once
+
+SEEDS = (0, 1)
+CONVOLVED = 1 / 4  # part of the arithmetic from which convolutions on a CPU are better not fused
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What the proof trains: the lowest, a middle and the highest rate of a search."""
+
+    settings: Sequence[Setting]
+    zero: Setting  # all rates at 0
+    at_zero: Setting  # the same with the rates as they are built in its place
+
+
+def prove(some: Candidates, config: TrainConfig, data: Data, device: torch.device) -> Way:
+    """Return the way in which a model is to be trained, and why where it is plain."""
+    here = Way("fused", device=device.type, torch=torch.__version__)
+    if why := _other_at_zero(some, config, data, device):
+        return here.plainly(f"at rate 0 it is another network: {why}", zero=True)
+    try:
+        _show(some, config, data, device)
+    except Differs as found:
+        return here.plainly(found.why, found.draws)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        return here.plainly(f"torch.vmap cannot take it: {first_line(error)}")
+    return here
+
+
+def first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _show(some: Candidates, config: TrainConfig, data: Data, device: torch.device) -> None:
+    """Raise Differs where the fused program is not, or should not be, used."""
+    model = build(some.settings[-1], SEEDS[0], device, torch.float32)
+    x, y = data.train[torch.arange(min(config.batch_size, len(data.train)), device=device)]
+    if device.type == "cpu" and _convolutions(model, x, config) > CONVOLVED:
+        raise Differs("convolutions on a CPU are faster so")
+    if not fits(model, 4 * len(some.settings) * len(SEEDS), device):
+        raise Differs("it is too large to try together")
+    exact = replace(config, precision="float32")  # that is, no products in bf16
+    double = replace(data, train=_double(data.train), val=_double(data.val))
+    arguments = some.settings, SEEDS, exact, device, torch.float64
+    bound = _plain_steps(lambda: Plain(*arguments), double.train, exact, device)
+    if _outside(some.settings, x, config, device):
+        raise Differs("its rate acts outside dropout calls too")
+    plain, fused = Plain(*arguments), Fused(*arguments)
+    for batch, keys, step in _steps(double.train, exact, device):
+        _compare_step(plain, fused, batch, keys, step, bound)
+    _compare_evaluation(plain, fused, double.val, exact, bound)
+
+
+def _plain_steps(
+    make: Callable[[], Plain], train: Split, config: TrainConfig, device: torch.device
+) -> float:
+    """Take the steps plainly; return the bound that suits the lowest precision it computes in.
+
+    Raises Differs where what the model does, or that it fails in double precision, forbids more.
+    """
+    try:
+        plain = make()
+        before = [attributes(model) for model in plain.models]
+        with _Lowest() as lowest, generators.put_back():
+            for (x, y), keys, step in _steps(train, config, device):
+                plain.begin(keys, training=True)
+                plain.backward(x, y, step)
+                plain.move()
+            plain.begin(keys, training=False)
+            plain.outcomes(x[0], y[0], 0)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        raise Differs(f"in double precision it fails: {first_line(error)}") from None
+    for was, model in zip(before, plain.models, strict=True):
+        if name := changed(was, attributes(model)):
+            raise Differs(f"its forward changes {name}, which is no parameter and no buffer")
+    for training, when in ((True, "in training"), (False, "in evaluation")):
+        if drawn := plain.draws[training]:
+            names = " and ".join(sorted(drawn))
+            raise Differs(f"{when} it draws from the generator of {names}")
+    if plain.in_evaluation:
+        raise Differs("in evaluation it draws random numbers")
+    return BOUNDS[lowest.dtype]
+
+
+def _compare_step(
+    plain: Plain, fused: Fused, batch: tuple[Tensor, Tensor], keys: Tensor, step: int, bound: float
+) -> None:
+    for k in range(plain.n_members):
+        fused.load(k, plain.member(k))
+    losses = []
+    for engine in (plain, fused):
+        engine.begin(keys, training=True)
+        losses.append(engine.backward(*batch, step))
+    compare("the loss", losses[1], losses[0], bound)
+    for k in range(plain.n_members):
+        compare_all("the gradient of", fused.gradients(k), plain.gradients(k), bound)
+        mine = {name: buffer[k] for name, buffer in fused.buffers.items()}
+        compare_all("the buffer", mine, dict(plain.member(k).named_buffers()), bound)
+    for engine in (plain, fused):
+        engine.move()
+    if bound > BOUNDS[torch.float64]:
+        return  # there AdamW makes a step of lr of a gradient that is rounding and no more
+    for k in range(plain.n_members):
+        weights = {name: param[k] for name, param in fused.params.items()}
+        compare_all("the weight", weights, dict(plain.member(k).named_parameters()), bound)
+
+
+def _compare_evaluation(
+    plain: Plain, fused: Fused, val: Split, config: TrainConfig, bound: float
+) -> None:
+    for k in range(plain.n_members):
+        fused.load(k, plain.member(k))
+    batches = torch.arange(len(val), device=val.inputs.device).split(config.eval_batch_size)
+    keys = torch.stack([evaluation_keys(seed, 0, 1) for seed in SEEDS], 1)
+    for rows in {len(rows): rows for rows in batches}.values():
+        losses = []
+        for engine in (plain, fused):
+            engine.begin(keys.to(rows.device), training=False)
+            losses.append(engine.outcomes(*val[rows], 0)[0])
+        compare("the loss in evaluation", losses[1], losses[0], bound)
+
+
+def _steps(
+    train: Split, config: TrainConfig, device: torch.device
+) -> Iterator[tuple[tuple[Tensor, Tensor], Tensor, int]]:
+    """Yield two steps on whole batches and the last one, with the epoch's keys."""
+    size, n = config.batch_size, len(train)
+    orders, keys = zip(*(order_and_keys(seed, 0, n, size) for seed in SEEDS), strict=True)
+    rows = torch.stack(orders).to(device).split(size, dim=1)
+    for step in sorted({0, min(1, len(rows) - 1), len(rows) - 1}):
+        yield train[rows[step]], torch.stack(keys, 1).to(device), step
+
+
+def _double(split: Split) -> Split:
+    return replace(split, dtype=torch.float64)
+
+
+def _convolutions(model: nn.Module, x: Tensor, config: TrainConfig) -> float:
+    """Return the part of a forward pass's arithmetic that is convolutions."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        run_once(model.train(), x, config)
+    counts = counter.get_flop_counts().get("Global", {})
+    convolved = sum(n for function, n in counts.items() if "conv" in str(function))
+    return convolved / max(1, counter.get_total_flops())
+
+
+def _outside(
+    settings: Sequence[Setting], x: Tensor, config: TrainConfig, device: torch.device
+) -> bool:
+    """Tell whether models of other rates differ where all dropout calls have one rate."""
+    outputs = []
+    for setting in settings[1:]:
+        model = build(setting, SEEDS[0], device, x.dtype).train()
+        with torch.no_grad():
+            outputs.append(run_once(model, x, config, force=0.5)[0])
+    return any(not torch.equal(outputs[0], other) for other in outputs[1:])
+
+
+def _other_at_zero(
+    some: Candidates, config: TrainConfig, data: Data, device: torch.device
+) -> str | None:
+    """Say in what the model built at rate 0 differs from what is built in its place, if at all."""
+    x, _ = data.train[torch.arange(min(config.batch_size, len(data.train)), device=device)]
+    try:
+        zero, tiny = (build(s, SEEDS[0], device, x.dtype) for s in (some.zero, some.at_zero))
+    except Exception:
+        return None  # a trial at this rate fails by itself
+    mine, other = dict(zero.named_parameters()), dict(tiny.named_parameters())
+    for name in (*mine, *other):
+        if name not in mine or name not in other or not torch.equal(mine[name], other[name]):
+            return name
+    for training in (True, False):
+        outputs = []
+        for model in (zero, tiny):
+            with torch.no_grad():
+                outputs.append(run_once(model.train(training), x, config, dropping=False)[0])
+        if not torch.equal(outputs[0], outputs[1]):
+            return "its outputs"
+    return None
+
+
+class _Lowest(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Sees the lowest precision that numbers of double precision are brought to."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.dtype = torch.float64
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if any(isinstance(arg, Tensor) and arg.dtype == torch.float64 for arg in args):
+            for tensor in made if isinstance(made, tuple | list) else (made,):
+                if isinstance(tensor, Tensor) and BOUNDS.get(tensor.dtype, 0) > BOUNDS[self.dtype]:
+                    self.dtype = tensor.dtype
+        return made
+
+

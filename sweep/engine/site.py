@@ -1,0 +1,253 @@
+"""Every call of torch that draws is a site: seen as it is called, numbered in the order of calls.
+
+A function mode sees torch's functions by whatever name they were imported. What it cannot see
+(numpy, Python's random, scripts, raw operators) is left to sweep/engine/generators.py.
+"""
+
+import functools
+import sys
+import threading
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from sweep.engine.noise import Noise
+from sweep.engine.rules import RULES
+
+NOT_USERS = tuple(str(Path(file).parent) for file in (torch.__file__, __file__))
+TINY = 2.0**-40  # built in place of rate 0, so that `if rate > 0:` builds the same network
+NOTHING = 2.0**-30  # a call at this rate or below drops nothing: in float32 TINY is no rate at all
+
+
+def searched(rate: float) -> float:
+    """Return the rate that is built for a searched one, which is never 0."""
+    return max(rate, TINY)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call that drops."""
+
+    function: str
+    rate: float
+    where: str  # the line of the user's code, or of the library's, that led to it
+
+    def __str__(self) -> str:
+        return f"{self.function} at rate {0 if self.rate <= NOTHING else self.rate:g} ({self.where})"
+
+
+class Source(Protocol):
+    """What a site is given: whether it drops, and its numbers."""
+
+    def drops(self, site: int, rate: float) -> bool: ...
+
+    def drop(self, site: int, x: Tensor, rate: float) -> Tensor:
+        """Return x with what the noise says zeroed, and the rest scaled."""
+        ...
+
+    def kept(
+        self, site: int, rate: float, shape: torch.Size, like: Tensor
+    ) -> tuple[Tensor, Tensor | float]:
+        """Return what is kept, 1 or 0 in the dtype of `like`, and the rate."""
+        ...
+
+    def uniform(self, site: int, shape: torch.Size) -> Tensor: ...
+
+    def fill(self, x: Tensor, numbers: Tensor) -> Tensor:
+        """Write numbers into x and return it."""
+        ...
+
+
+class Alone:
+    """The source of one member: rates are those of its calls."""
+
+    def __init__(self, noise: Noise, force: float | None = None) -> None:
+        self.noise, self.force = noise, force  # in place of all rates, to find others' effects
+
+    def drops(self, site: int, rate: float) -> bool:
+        return (self.force or rate) > NOTHING
+
+    def drop(self, site: int, x: Tensor, rate: float) -> Tensor:
+        mask, rate = self.kept(site, rate, x.shape, x)
+        return x * (mask.div_(1 - rate) if rate < 1 else mask)
+
+    def kept(
+        self, site: int, rate: float, shape: torch.Size, like: Tensor
+    ) -> tuple[Tensor, float]:
+        rate = self.force or rate
+        out = like.new_empty(shape) if shape != like.shape else torch.empty_like(like)
+        return torch.lt(self.noise(site, shape)[0], 1 - rate, out=out), rate
+
+    def uniform(self, site: int, shape: torch.Size) -> Tensor:
+        return self.noise(site, shape)[0]
+
+    def fill(self, x: Tensor, numbers: Tensor) -> Tensor:
+        return x.copy_(numbers)
+
+
+class _Running(threading.local):
+    sites: "Sites | None" = None  # whose mode is on in this thread
+
+
+running = _Running()
+
+
+class Sites(TorchFunctionMode):
+    """A context in which the calls of one forward pass take their numbers from a source."""
+
+    def __init__(self, source: Source, noting: bool = False, dropping: bool = True) -> None:
+        super().__init__()
+        self.source, self.noting, self.dropping = source, noting, dropping
+        self.count = 0  # sites so far
+        self.rates: dict[int, float] = {}  # of the sites that drop
+        self.calls: list[Call] = []  # the same with their places, where they are noted
+        self.outer: list[Sites | None] = []
+
+    def begin(self) -> Self:
+        """Begin a forward pass."""
+        self.count = 0
+        self.rates.clear()
+        self.calls.clear()
+        return self
+
+    def next(self) -> int:
+        """Return the number of a site."""
+        self.count += 1
+        return self.count - 1
+
+    def next_drop(self, function: str, rate: float) -> int | None:
+        """Return the number of a site that drops, or None where nothing is dropped."""
+        if not 0 <= rate <= 1:
+            raise ValueError(f"dropout probability has to be between 0 and 1, but got {rate}")
+        if not self.dropping:
+            return None
+        site = self.next()
+        self.rates[site] = rate
+        if self.noting:
+            self.calls.append(Call(function, rate, where()))
+        return site if self.source.drops(site, rate) else None
+
+    def __enter__(self) -> Self:
+        self.outer.append(running.sites)
+        running.sites = self
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        running.sites = self.outer.pop()
+        super().__exit__(*error)
+
+    def __torch_function__(self, func: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
+        rule = RULES.get(func)
+        if rule is not None:
+            return rule(self, func, *args, **(kwargs or {}))
+        if type(func) is types.FunctionType and (inner := _opened(func)):
+            with self:
+                return inner(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def where() -> str:
+    """Return the line of the innermost code that runs and is neither torch's nor ours."""
+    frame = sys._getframe(1)
+    while frame.f_back and frame.f_code.co_filename.startswith(NOT_USERS):
+        frame = frame.f_back
+    return f"{shown(frame.f_code.co_filename)}:{frame.f_lineno}"
+
+
+def shown(file: str) -> str:
+    """Return the path of a file as people write it."""
+    path = Path(file)
+    for folder in (Path.cwd(), *map(Path, sys.path)):
+        if folder.parts and path.is_relative_to(folder):
+            return str(path.relative_to(folder))
+    return file
+
+
+# ---- torch's own Python, which hides what it calls: multi_head_attention_forward and others
+
+
+@functools.cache
+def _opened(function: types.FunctionType) -> Callable[..., Any] | None:
+    """Return torch's function without its detour to the mode, if it calls anything that draws."""
+    if not _reaches(function, set()):
+        return None
+    no = dict.fromkeys(
+        ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic"),
+        lambda *args: False,
+    )
+    inner = types.FunctionType(
+        function.__code__,
+        {**function.__globals__, **no},
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    inner.__kwdefaults__ = function.__kwdefaults__
+    return inner
+
+
+def _reaches(function: types.FunctionType, seen: set[Any]) -> bool:
+    """Tell whether torch's function, or one that it calls, calls a function that has a rule."""
+    seen.add(function)
+    if not function.__module__.startswith("torch"):
+        return False
+    names = function.__code__.co_names
+    called = (function.__globals__.get(name) for name in names)
+    return bool(NAMES & set(names)) or any(
+        isinstance(inner, types.FunctionType) and inner not in seen and _reaches(inner, seen)
+        for inner in called
+    )
+
+
+NAMES = {rule.__name__ for rule in RULES}
+
+
+# ---- checkpoints: what is computed again in the backward pass, where no mode is on
+
+
+def _followed(checkpoint: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(checkpoint)
+    def follow(function: Any = None, *args: Any, **kwargs: Any) -> Any:
+        sites = running.sites
+        if sites is None or function is None:
+            return checkpoint(function, *args, **kwargs)
+        first = sites.count
+
+        def resume(*inputs: Any, **more: Any) -> Any:
+            if running.sites is sites:
+                return function(*inputs, **more)
+            after, sites.count = sites.count, first
+            try:
+                with sites:
+                    return function(*inputs, **more)
+            finally:
+                sites.count = after
+
+        return checkpoint(resume, *args, **kwargs)
+
+    return follow
+
+
+def follow_checkpoints() -> None:
+    """Have torch's checkpoint run again as it ran, by whatever name it was imported."""
+    from torch.utils import checkpoint as module
+
+    if hasattr(module.checkpoint, "follows"):
+        return
+    real = module.checkpoint
+    followed = _followed(real)
+    followed.follows = True  # type: ignore[attr-defined]
+    for other in list(sys.modules.values()):
+        for name, value in list(vars(other).items()) if isinstance(other, types.ModuleType) else ():
+            if value is real:
+                setattr(other, name, followed)
+
+
+follow_checkpoints()

@@ -1,0 +1,165 @@
+"""A model without weights of its own, run with those of many members at once.
+
+Axes: T trials, S seeds, K = T * S members (trial by trial), B samples of a batch.
+"""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from sweep.config import TrainConfig
+from sweep.engine.layers import Dims, UnderVmap, members_first
+from sweep.engine.noise import Noise
+from sweep.engine.plain import loss_of, outcomes_of, outputs_of
+from sweep.engine.site import Sites
+
+Tensors = Mapping[str, Tensor]
+Numbers = dict[int, Tensor]  # site -> its noise (S, ...)
+
+
+class Skeleton:
+    """Computes the losses and errors of members from their weights, stacked (K, ...)."""
+
+    def __init__(self, model: nn.Module, n_seeds: int, config: TrainConfig) -> None:
+        # shapes only; what is shared in the model is shared in the copy
+        memo: dict[int, Any] = {
+            id(p): nn.Parameter(p.detach().to("meta"), p.requires_grad) for p in model.parameters()
+        }
+        memo |= {id(buffer): buffer.to("meta") for buffer in model.buffers()}
+        self.module = copy.deepcopy(model, memo)
+        self.trainable = [name for name, p in model.named_parameters() if p.requires_grad]
+        self.n_seeds, self.config = n_seeds, config
+        self.noise = Noise()
+        self.shapes: dict[int, dict[int, torch.Size]] = {}  # samples -> site -> shape of its noise
+        self.live: list[bool] = []  # of each site, whether it drops in any member
+
+    def numbers(self, n_samples: int) -> Numbers:
+        """Return the noise of this step: all of it if a step on as many samples came before."""
+        shapes = self.shapes.setdefault(n_samples, {})
+        return {site: self.noise(site, shape) for site, shape in shapes.items()}
+
+    def losses(
+        self, params: Tensors, buffers: Tensors, rates: Tensor, numbers: Numbers, x: Tensor, y: Tensor
+    ) -> Tensor:
+        """Return the losses (K,) of a training step; rates (K, sites), x (S, B, ...), y (S, B)."""
+        n_trials = len(rates) // self.n_seeds
+        x, y = (t.repeat(n_trials, *[1] * (t.dim() - 1)) for t in (x, y))
+        source = _Together(self, numbers)
+
+        def member(params: Tensors, buffers: Tensors, rates: Tensor, x: Tensor, y: Tensor) -> Tensor:
+            with Sites(source.of(rates)):
+                outputs = outputs_of(_Called(self.module, params, buffers), x, self.config)
+            return loss_of(outputs, y, self.config)
+
+        return torch.vmap(member)(params, buffers, rates, x, y)
+
+    def gradients(
+        self, params: Tensors, *args: Any
+    ) -> tuple[Tensor, dict[str, Tensor | None]]:
+        """Return the losses (K,) of a training step and the gradients of each weight, stacked.
+
+        None stands for what the loss does not reach; frozen weights have none.
+        """
+        leaves = {name: params[name].detach().requires_grad_() for name in self.trainable}
+        losses = self.losses({**params, **leaves}, *args)
+        # members share no weights, so the gradient of the sum is each one's own
+        gradients = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True)
+        return losses.detach(), dict(zip(leaves, gradients, strict=True))
+
+    def outcomes(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensor:
+        """Return losses and error rates (2, K) in evaluation; x, y are (B, ...), for all alike."""
+
+        def member(params: Tensors, buffers: Tensors) -> Tensor:
+            with Sites(_Nothing()):
+                outputs = outputs_of(_Called(self.module, params, buffers), x, self.config)
+            return outcomes_of(outputs, y, self.config)
+
+        return torch.vmap(member, out_dims=1)(params, buffers)
+
+
+class _Called:
+    """The module as a function of x, with weights from outside."""
+
+    def __init__(self, module: nn.Module, params: Tensors, buffers: Tensors) -> None:
+        self.module, self.state = module, (dict(params), dict(buffers))
+
+    def __call__(self, x: Tensor) -> Any:
+        return functional_call(self.module, self.state, (x,))
+
+
+class _Nothing:
+    """The source of an evaluation, in which a proven model draws nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError("it draws random numbers in evaluation")
+
+
+class _Together:
+    """The source of members under vmap, whose member k has the noise of seed k % S."""
+
+    def __init__(self, skeleton: Skeleton, numbers: Numbers) -> None:
+        self.skeleton, self.numbers = skeleton, numbers
+
+    def of(self, rates: Tensor) -> "_Together":
+        self.rates = rates  # (sites,) of the member
+        return self
+
+    def drops(self, site: int, rate: float) -> bool:
+        return self.skeleton.live[site]
+
+    def drop(self, site: int, x: Tensor, rate: float) -> Tensor:
+        return _Drop.apply(x, self.rates[site], self._numbers(site, x.shape))
+
+    def kept(
+        self, site: int, rate: float, shape: torch.Size, like: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        own = self.rates[site]
+        kept = self.uniform(site, shape) < (1 - own).to(torch.float32)
+        return kept.to(like.dtype), own.to(like.dtype)
+
+    def uniform(self, site: int, shape: torch.Size) -> Tensor:
+        return _Own.apply(self.rates, self._numbers(site, shape))
+
+    def fill(self, x: Tensor, numbers: Tensor) -> Tensor:
+        try:
+            return x.copy_(numbers)
+        except RuntimeError:  # x is one for all members: most use what is returned
+            return numbers
+
+    def _numbers(self, site: int, shape: torch.Size) -> Tensor:
+        if site not in self.numbers:  # in the first steps on so many samples
+            self.numbers[site] = self.skeleton.noise(site, shape)
+        if self.numbers[site].shape[1:] != shape:
+            raise RuntimeError("the shapes of its dropout change from step to step")
+        return self.numbers[site]
+
+
+def drop(x: Tensor, rate: Tensor, noise: Tensor) -> Tensor:
+    """Zero where the noise says so, and scale the rest; rates (T, S, 1, ...) of x (T, S, ...)."""
+    keep = 1 - rate
+    mask = torch.lt(noise, keep.to(noise.dtype), out=torch.empty_like(x))
+    exact = x.dtype if x.dtype == torch.float64 else torch.float32
+    return x * mask.mul_((1 / keep.to(exact)).to(x.dtype))
+
+
+class _Drop(UnderVmap):
+    """Rows of trials against the noise of seeds, which vmap would first copy for every trial."""
+
+    @staticmethod
+    def vmap(info: Any, dims: Dims, x: Tensor, rate: Tensor, noise: Tensor) -> tuple[Tensor, int]:
+        x = members_first(x, dims[0], info.batch_size)
+        trials = x.reshape(-1, len(noise), *x.shape[1:])  # (T, S, ...)
+        rates = rate.view(*trials.shape[:2], *[1] * (x.dim() - 1))
+        return drop(trials, rates, noise).flatten(0, 1), 0
+
+
+class _Own(UnderVmap):
+    """The noise of seeds (S, ...) as that of the members that have it."""
+
+    @staticmethod
+    def vmap(info: Any, dims: Dims, rates: Tensor, noise: Tensor) -> tuple[Tensor, int]:
+        return noise.repeat(info.batch_size // len(noise), *[1] * (noise.dim() - 1)), 0
