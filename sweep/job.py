@@ -9,7 +9,7 @@ import logging
 import os
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -113,17 +113,21 @@ def train(config: Config, work: Work, device: torch.device, folder: Path) -> lis
 
 
 def _proven(config: Config, work: Work, data: Data, device: torch.device) -> Way:
-    points = work.points or [trial["params"] for trial in work.trials]
-    zero = {key: 0.0 if is_rate(key) else value for key, value in points[0].items()}
-    some = Candidates(
-        [setting(config, point, data) for point in points],
-        setting(config, zero, data, zero=True),
-        setting(config, zero, data),
-    )
+    some = candidates(config, work.points, data)
     way = prove(some, config.train, data, device)
     if way.why:
         log.warning("trained member by member: %s", way.why)
     return way
+
+
+def candidates(config: Config, points: Sequence[Mapping[str, Any]], data: Data) -> Candidates:
+    """Return what a proof trains: some points of a search, and the first with all rates at 0."""
+    zero = {key: 0.0 if is_rate(key) else value for key, value in points[0].items()}
+    return Candidates(
+        [setting(config, point, data) for point in points],
+        setting(config, zero, data, zero=True),
+        setting(config, zero, data),
+    )
 
 
 def _train(config: Config, work: Work, data: Data, folder: Path, way: Way) -> list[Left]:
