@@ -24,9 +24,10 @@ from scripts.bench import models as bench_models
 from scripts.bench.__main__ import run
 from sweep.config import TrainConfig
 from sweep.data import Data, load
-from sweep.population import Population, Setting
+from sweep.engine.plain import Setting
+from sweep.engine.population import Population
 
-TESTS = ["tests/test_dropout.py", "tests/test_population.py", "tests/test_study.py"]
+TESTS = ["tests/test_sites.py", "tests/test_population.py", "tests/test_study.py"]
 TESTS += ["tests/test_models.py", "tests/test_model.py"]
 SWEEPS = {  # how people sweep, and this project, on the same card: module, workload, more
     f"{name} {kind}": (module, workload, *more)

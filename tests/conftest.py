@@ -13,9 +13,11 @@ import pytest
 import torch
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from torch.func import functional_call
+from torch import nn
 
 from sweep.data import Data, load
+from sweep.engine.noise import Noise
+from sweep.engine.site import Alone, Sites
 
 CONF = Path(__file__).parent.parent / "conf"
 MNIST5K = {"_target_": "sweep.digits.mnist5k", "n_train": 1000, "n_val": 500, "split_seed": 0}
@@ -65,21 +67,25 @@ def load_study(folder: Path) -> optuna.Study:
 
 
 def sites(members, keys, train):
-    """Return what went into and came out of each dropout, {path: (in, out)}, each (K, B, units)."""
+    """Return what went into and came out of each nn.Dropout, {path: (in, out)}, each (K, B, units).
+
+    Each member is taken out of its population as a plain model; keys (S,) are those of the step.
+    """
     x = torch.rand(64, 1, 28, 28, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     x = x.to(DEVICE)
-    skeleton = members.skeleton
-    skeleton.train(keys[None].to(DEVICE))
-    skeleton.module.train(train)
     seen = {}
-    for path, dropout in skeleton.dropouts.items():
-        dropout.row, dropout.calls = None, 0  # as under vmap
-        dropout.register_forward_hook(
-            lambda module, ins, out, path=path: seen.update({path: (ins[0], out)})
-        )
-
-    def member(params, buffers):
-        functional_call(skeleton.module, (params, buffers), (x,))
-        return seen
-
-    return torch.vmap(member)(members.params, members.buffers)
+    for k in range(members.n_members):
+        model, noise = members.engine.member(k).train(train), Noise()
+        noise.begin(keys[None, k % len(keys), None].to(DEVICE))
+        for path, module in model.named_modules():
+            if isinstance(module, nn.Dropout):
+                module.register_forward_hook(
+                    lambda module, ins, out, path=path: seen.setdefault(path, []).append(
+                        (ins[0].detach(), out.detach())
+                    )
+                )
+        with Sites(Alone(noise)):
+            model(x)
+    return {
+        path: tuple(map(torch.stack, zip(*each, strict=True))) for path, each in seen.items()
+    }

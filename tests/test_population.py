@@ -13,7 +13,10 @@ from torch.nn import functional as F
 
 from models.mlp import MLP, MLPConfig
 from sweep.config import TrainConfig
-from sweep.population import Population, Setting, order_and_keys
+from sweep.engine.noise import order_and_keys
+from sweep.engine.plain import Setting
+from sweep.engine.population import FUSED, Population
+from sweep.engine.way import Way
 from tests.conftest import DEVICE
 
 RATES = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
@@ -24,14 +27,24 @@ def setting(rate, lr=1e-3, weight_decay=0.01, width=32, model=MLP):
     return Setting(lambda: model(config), lr, weight_decay)
 
 
-def population(settings, seeds, dtype=torch.float64, **train):
+PLAIN = Way("plain")
+either_way = pytest.mark.parametrize("way", [PLAIN, FUSED], ids=["plain", "fused"])
+
+
+def population(settings, seeds, dtype=torch.float64, way=FUSED, **train):
     config = TrainConfig(**{"batch_size": 100, **train})
-    return Population(settings, seeds, config, DEVICE, dtype)
+    return Population(settings, seeds, config, DEVICE, dtype, way)
 
 
-def curves(settings, seeds, data, epochs=3, first_epoch=0, dtype=torch.float64):
+def weights(members):
+    """Return the weights of each member, by name."""
+    each = [members.engine.member(k) for k in range(members.n_members)]
+    return [dict(model.named_parameters()) for model in each]
+
+
+def curves(settings, seeds, data, epochs=3, first_epoch=0, dtype=torch.float64, way=FUSED):
     """Validation losses (epochs, P, S)."""
-    members = population(settings, seeds, dtype)
+    members = population(settings, seeds, dtype, way)
     out = []
     for epoch in range(first_epoch, first_epoch + epochs):
         members.train_epoch(data.train, epoch)
@@ -62,8 +75,9 @@ def plain_loop(
     return model, losses
 
 
-def test_rate_0_member_of_a_mixed_population_is_the_plain_network(digits):
-    members = population([setting(r) for r in (0.5, 0.0, 0.8)], seeds=[3, 7])
+@either_way
+def test_rate_0_member_of_a_mixed_population_is_the_plain_network(digits, way):
+    members = population([setting(r) for r in (0.5, 0.0, 0.8)], seeds=[3, 7], way=way)
     for epoch in range(10):  # 100 steps
         members.train_epoch(digits.train, epoch)
     losses = members.evaluate(digits.val)[0].view(3, 2)
@@ -71,7 +85,8 @@ def test_rate_0_member_of_a_mixed_population_is_the_plain_network(digits):
         model, plain = plain_loop(seed, digits, 10, torch.float64)
         assert abs(losses[1, i].item() - plain[-1]) < 1e-10
         for name, weight in model.named_parameters():
-            torch.testing.assert_close(members.params[name][2 + i], weight, rtol=0, atol=1e-10)
+            ours = weights(members)[2 + i][name]
+            torch.testing.assert_close(ours, weight, rtol=0, atol=1e-10)
 
 
 def test_each_epoch_has_an_order_of_its_own():
@@ -82,8 +97,9 @@ def test_each_epoch_has_an_order_of_its_own():
     assert max(fixed) < 10  # one on average
 
 
-def test_training_loss_is_the_mean_over_samples_before_each_step(digits):
-    members = population([setting(r) for r in (0.0, 0.5)], seeds=[3], batch_size=96)
+@either_way
+def test_training_loss_is_the_mean_over_samples_before_each_step(digits, way):
+    members = population([setting(r) for r in (0.0, 0.5)], seeds=[3], way=way, batch_size=96)
     (ours, with_dropout) = members.train_epoch(digits.train, 0)
     torch.manual_seed(3)
     model = MLP(MLPConfig(width=32)).to(DEVICE, torch.float64)
@@ -108,9 +124,10 @@ def test_rate_0_member_in_float32(digits32):
     assert abs(members.evaluate(digits32.val)[0][1].item() - plain[-1]) < 1e-3
 
 
-def test_learning_rate_and_weight_decay_are_the_trials_own(digits):
+@either_way
+def test_learning_rate_and_weight_decay_are_the_trials_own(digits, way):
     numbers = [(1e-3, 0.01), (1e-2, 0.01), (3e-3, 0.5)]
-    members = population([setting(0.0, lr, decay) for lr, decay in numbers], seeds=[0, 1])
+    members = population([setting(0.0, lr, decay) for lr, decay in numbers], seeds=[0, 1], way=way)
     for epoch in range(3):
         members.train_epoch(digits.train, epoch)
     losses = members.evaluate(digits.val)[0].view(3, 2)
@@ -120,42 +137,52 @@ def test_learning_rate_and_weight_decay_are_the_trials_own(digits):
             assert abs(losses[p, seed].item() - plain[-1]) < 1e-10
 
 
-def test_cosine_schedule_is_torchs(digits):
-    members = population([setting(0.0)], seeds=[0], schedule="cosine", epochs=4)
+@either_way
+def test_cosine_schedule_is_torchs(digits, way):
+    members = population([setting(0.0)], seeds=[0], way=way, schedule="cosine", epochs=4)
+    engine = members.engine
+    adamw = engine.optimizers[0] if way is PLAIN else engine.optimizer.adamw
     weight = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.AdamW([weight], lr=1e-3)
     oracle = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=4)
     for epoch in range(4):
-        assert math.isclose(members.optimizer.adamw.param_groups[0]["lr"], oracle.get_last_lr()[0])
+        assert math.isclose(adamw.param_groups[0]["lr"], oracle.get_last_lr()[0])
         members.train_epoch(digits.train, epoch)
         optimizer.step()
         oracle.step()
 
 
+@either_way
 @pytest.mark.parametrize("seeds", [[4], [4, 0, 9], [0, 9, 4, 2, 5]])
-def test_curve_does_not_depend_on_company(digits, seeds):
-    alone = curves([setting(0.3)], [4], digits)[:, 0, 0]
-    mixed = curves([setting(r) for r in RATES], seeds, digits)
-    torch.testing.assert_close(mixed[:, 3, seeds.index(4)], alone, rtol=0, atol=1e-10)
+def test_curve_does_not_depend_on_company(digits, seeds, way):
+    far = {"rtol": 0, "atol": 1e-10 if way is FUSED else 0}
+    alone = curves([setting(0.3)], [4], digits, way=way)[:, 0, 0]
+    mixed = curves([setting(r) for r in RATES], seeds, digits, way=way)
+    torch.testing.assert_close(mixed[:, 3, seeds.index(4)], alone, **far)
     order = [5, 3, 0, 7, 1, 6, 2, 4]
-    shuffled = curves([setting(RATES[i]) for i in order], seeds[::-1], digits)
-    torch.testing.assert_close(
-        shuffled[:, order.index(3), seeds[::-1].index(4)], alone, rtol=0, atol=1e-10
-    )
+    shuffled = curves([setting(RATES[i]) for i in order], seeds[::-1], digits, way=way)
+    place = order.index(3), seeds[::-1].index(4)
+    torch.testing.assert_close(shuffled[:, place[0], place[1]], alone, **far)
 
 
-def test_same_population_again_is_equal_to_the_last_bit(digits32):
-    settings = [setting(r) for r in RATES]
-    first, second = (curves(settings, [0, 1, 2], digits32, dtype=torch.float32) for _ in range(2))
-    assert torch.equal(first, second)
+@either_way
+def test_same_population_again_is_equal_to_the_last_bit(digits32, way):
+    many = [setting(r) for r in RATES]
+    one, two = (curves(many, [0, 1, 2], digits32, dtype=torch.float32, way=way) for _ in range(2))
+    assert torch.equal(one, two)
 
 
-def test_nan_member_leaves_the_others_bit_equal(digits32):
+@either_way
+def test_nan_member_leaves_the_others_bit_equal(digits32, way):
     settings = [setting(r) for r in (0.0, 0.2, 0.4)]
-    healthy, ill = (population(settings, [0, 1], torch.float32) for _ in range(2))
+    healthy, ill = (population(settings, [0, 1], torch.float32, way) for _ in range(2))
     with torch.no_grad():
-        for param in ill.params.values():
-            param[2] = math.nan
+        if way is PLAIN:
+            for param in ill.engine.models[2].parameters():
+                param[:] = math.nan
+        else:
+            for param in ill.engine.params.values():
+                param[2] = math.nan
     for epoch in range(2):
         healthy.train_epoch(digits32.train, epoch)
         ill.train_epoch(digits32.train, epoch)
@@ -163,8 +190,9 @@ def test_nan_member_leaves_the_others_bit_equal(digits32):
     assert losses[2].isnan()
     others = [0, 1, 3, 4, 5]
     assert torch.equal(losses[others], expected[others])
-    for name, param in ill.params.items():
-        assert torch.equal(param[others], healthy.params[name][others])
+    for k in others:
+        for name, param in weights(ill)[k].items():
+            assert torch.equal(param, weights(healthy)[k][name])
 
 
 def test_mean_over_seeds_agrees_with_plain_dropout(digits32):
@@ -179,27 +207,6 @@ def test_mean_over_seeds_agrees_with_plain_dropout(digits32):
     assert sem < 0.02 * ours.cpu().mean()  # or the line above could not fail
 
 
-class Fused(nn.Module):
-    """A recurrent network by torch's own kernel, which vmap does not take."""
-
-    def __init__(self, config):
-        super().__init__()
-        self.gru = nn.GRU(28, 8, batch_first=True)
-        self.drop = nn.Dropout(config.dropout)
-        self.head = nn.Linear(8, 10)
-
-    def forward(self, x):
-        return self.head(self.drop(self.gru(x.squeeze(1))[0][:, -1]))
-
-
-class Branching(MLP):
-    """A network whose way depends on its numbers."""
-
-    def forward(self, x):
-        y = super().forward(x)
-        return 2 * y if y.sum() > 0 else y
-
-
 class Normed(MLP):
     """A network with buffers that change while it trains."""
 
@@ -211,40 +218,63 @@ class Normed(MLP):
         return super().forward(self.norm(x.flatten(1)))
 
 
-@pytest.mark.parametrize(("model", "fused"), [(Fused, False), (Branching, False), (Normed, True)])
-def test_what_vmap_takes_and_does_not_take_trains_alike(digits, model, fused, caplog):
-    settings = [setting(rate, model=model) for rate in (0.0, 0.5)]
-    members = population(settings, [2, 3])
+@either_way
+def test_buffers_are_the_members_own(digits, way):
+    settings = [setting(rate, model=Normed) for rate in (0.0, 0.5)]
+    members = population(settings, [2, 3], way=way)
     for epoch in range(2):
         members.train_epoch(digits.train, epoch)
-    assert members.skeleton.fused == fused
-    said = [r for r in caplog.records if "member by member" in r.message]
-    assert len(said) == (0 if fused else 1)
     losses = members.evaluate(digits.val)[0].view(2, 2)
-    plain_model, plain = plain_loop(3, digits, 2, torch.float64, model=model)
+    plain_model, plain = plain_loop(3, digits, 2, torch.float64, model=Normed)
     assert abs(losses[0, 1].item() - plain[-1]) < 1e-10
     for name, buffer in plain_model.named_buffers():
-        torch.testing.assert_close(members.buffers[name][1], buffer, rtol=0, atol=1e-10)
-    single = curves([setting(0.5, model=model)], [3], digits, epochs=2)[-1, 0, 0]
+        ours = dict(members.engine.member(1).named_buffers())[name]
+        torch.testing.assert_close(ours, buffer, rtol=0, atol=1e-10)
+    single = curves([setting(0.5, model=Normed)], [3], digits, epochs=2, way=way)[-1, 0, 0]
     assert abs(losses[1, 1] - single) < 1e-10
 
 
 def test_parts_and_members_one_by_one_give_the_numbers_of_the_whole(digits):
     settings = [setting(rate) for rate in (0.0, 0.3, 0.5)]
-    whole, parts, one_by_one = (population(settings, [2, 3]) for _ in range(3))
-    parts.at_once = one_by_one.at_once = 4
-    parts.skeleton.fused, one_by_one.skeleton.fused = True, False
+    whole, parts = (population(settings, [2, 3]) for _ in range(2))
+    one_by_one = population(settings, [2, 3], way=PLAIN)
+    parts.engine._probe = lambda x, y: 4
     losses = [members.train_epoch(digits.train, 0) for members in (whole, parts, one_by_one)]
-    assert whole.skeleton.fused and whole.at_once == 6
+    assert whole.engine.at_once == 6 and parts.engine.at_once == 4
     for other, loss in zip((parts, one_by_one), losses[1:], strict=True):
         torch.testing.assert_close(loss, losses[0], rtol=0, atol=1e-10)
-        for name, param in whole.params.items():
-            torch.testing.assert_close(other.params[name], param, rtol=0, atol=1e-10)
+        for one, two in zip(weights(whole), weights(other), strict=True):
+            for name, param in one.items():
+                torch.testing.assert_close(two[name], param, rtol=0, atol=1e-10)
 
 
 @pytest.mark.skipif(DEVICE.type != "cpu", reason="only a CPU's cache asks for parts")
 def test_large_tensors_are_trained_in_parts():
     x, y = torch.zeros(1, 4096, 1, 28, 28), torch.zeros(1, 4096, dtype=torch.int64)
     members = population([setting(r) for r in RATES], [0], torch.float32)  # 12.8 MB of pixels each
-    members.step(x, y, torch.zeros(1, 1, dtype=torch.int32))
-    assert members.at_once == 2
+    members.engine.begin(torch.zeros(1, 1, dtype=torch.int32), training=True)
+    members.step(x, y, 0)
+    assert members.engine.at_once == 2
+
+
+@either_way
+def test_an_evaluation_is_the_same_however_many_members(digits, way):
+    """A network that mixes the samples of a batch tells batches apart."""
+
+    class Mixing(MLP):
+        def forward(self, x):
+            y = super().forward(x)
+            return y - y.mean(0)
+
+    def losses(rates, seeds):
+        many = [setting(r, model=Mixing) for r in rates]
+        return population(many, seeds, way=way, eval_batch_size=200).evaluate(digits.val)[0]
+
+    (alone,), many = losses([0.3], [1]), losses(RATES, [0, 1, 2])
+    assert abs(many[3 * 3 + 1] - alone) < 1e-12
+    model = Mixing(MLPConfig(width=32))
+    torch.manual_seed(1)
+    model = Mixing(MLPConfig(width=32)).to(DEVICE, torch.float64).eval()
+    rows = torch.arange(500, device=DEVICE).split(200)
+    parts = [F.cross_entropy(model(digits.val[r][0]), digits.val[r][1]) * len(r) for r in rows]
+    assert abs(sum(parts) / 500 - alone) < 1e-12

@@ -18,7 +18,8 @@ from sweep.config import TrainConfig
 from sweep.curves import Curves, Run
 from sweep.data import load
 from sweep.job import train_epoch
-from sweep.population import Population, Setting
+from sweep.engine.plain import Setting
+from sweep.engine.population import Population
 
 TRIALS, SEEDS = 32, (0, 1)
 

@@ -17,7 +17,8 @@ from sweep.check import seconds, serial
 from sweep.config import Config, TrainConfig
 from sweep.data import Split, load
 from sweep.model import builder
-from sweep.population import Population, Setting
+from sweep.engine.plain import Setting
+from sweep.engine.population import Population
 
 MODELS: dict[str, Any] = {
     path.stem: OmegaConf.to_container(OmegaConf.load(path))
@@ -53,7 +54,7 @@ def row(name: str, digits: Split, device: torch.device, rounds: int) -> str:
     times = [[seconds(work, device) for work in works] for _ in range(rounds + 1)][1:]
     a, b = (1000 / 20 * statistics.median(column) for column in zip(*times, strict=True))
     n = sum(p.numel() for p in models[0].parameters())
-    return f"| {name} | {n:,} | {a:.1f} | {b:.1f} | {a / b:.2f} | {members.at_once} |"
+    return f"| {name} | {n:,} | {a:.1f} | {b:.1f} | {a / b:.2f} | {members.engine.at_once} |"
 
 
 if __name__ == "__main__":

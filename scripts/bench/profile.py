@@ -17,12 +17,12 @@ from sweep import batch, job
 from sweep.curves import Curves
 from sweep.dashboard import Dashboard
 from sweep.data import Split
-from sweep.dropout import RateDropout
-from sweep.optimizer import StackedAdamW
-from sweep.population import Population
-from sweep.program import Program
+from sweep.engine.noise import Noise
+from sweep.engine.optimizer import StackedAdamW
+from sweep.engine.population import Population
+from sweep.engine.traced import Program
+from sweep.engine.vmapped import Skeleton
 from sweep.sampler import Chooser
-from sweep.skeleton import Skeleton
 from sweep.study import Search
 
 WORK = {"forward and backward", "forward and backward, untraced", "optimiser", "evaluation"}
@@ -33,15 +33,16 @@ CLOCKS: tuple[tuple[Any, str, str], ...] = (
     (Search, "_tell", "Optuna"),
     (batch, "_run", "Hydra"),
     (job, "train", "job"),
+    (job, "prove", "proof"),
     (Dashboard, "show", "answer"),
     (Population, "evaluate", "evaluation"),
     (Population, "_batches", "order of samples"),
-    (Skeleton, "_gradients", "forward and backward, untraced"),
+    (Skeleton, "gradients", "forward and backward, untraced"),
     (Program, "__call__", "forward and backward"),
     (Program, "_trace", "tracing"),
     (StackedAdamW, "take", "optimiser"),
     (StackedAdamW, "step", "optimiser"),
-    (RateDropout, "_noise", "noise"),
+    (Noise, "__call__", "noise"),
     (Split, "__getitem__", "samples"),
     (Curves, "log", "TensorBoard"),
 )

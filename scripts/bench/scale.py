@@ -16,7 +16,8 @@ from scripts.bench.workload import WORKLOADS, digits
 from sweep.check import first, seconds, serial
 from sweep.config import Config, TrainConfig
 from sweep.data import Split
-from sweep.population import Population, Setting
+from sweep.engine.plain import Setting
+from sweep.engine.population import Population
 
 USUAL = {"rates": 8, "seeds": 3, "width": 256, "digits": 2560}
 SERIES = {

@@ -16,12 +16,13 @@ import time
 import torch
 
 from scripts.bench.models import DIGITS, MODELS
-from sweep import memory, program
 from sweep.check import first
 from sweep.config import TrainConfig
 from sweep.data import load
 from sweep.model import builder
-from sweep.population import Population, Setting
+from sweep.engine import malloc, traced
+from sweep.engine.plain import Setting
+from sweep.engine.population import Population
 
 CASES = {  # model, seeds, width, precision
     "mlp, 256 wide": ("mlp", 2, 256, "float32"),
@@ -60,8 +61,8 @@ def child(case: str, variant: str) -> tuple[float, float]:
 def measure(case: str, variant: str) -> tuple[float, float]:
     """Return the median milliseconds of a training step, and the page faults in it."""
     if variant == "plain":
-        memory.keep_freed = lambda: None
-    program.AS_IT_IS = 2 if "traced" in variant else sys.maxsize
+        malloc.keep_freed = lambda: None
+    traced.AS_IT_IS = 2 if "traced" in variant else sys.maxsize
     name, n_seeds, width, precision = CASES[case]
     model = {**MODELS[name], **({"width": width} if width else {})}
     rates = [0.8 * i / 8 for i in range(8)]

@@ -62,9 +62,7 @@ def _distance(mine: Tensor | None, plain: Tensor | None) -> float:
     return torch.where(equal, 0.0, one - other).norm().item()
 
 
-def check_step(
-    fused: Fused, x: Tensor, y: Tensor, keys: Tensor, step: int, k: int
-) -> Tensor:
+def check_step(fused: Fused, x: Tensor, y: Tensor, step: int, k: int) -> Tensor:
     """Compute the gradients of a step as one program, and those of one member plainly beside.
 
     Returns the losses (K,); raises Differs.
@@ -72,7 +70,8 @@ def check_step(
     seed, bound = k % len(fused.seeds), BOUNDS[_lowest(fused.config, fused.dtype)]
     model = fused.member(k).train()
     losses = fused.backward(x, y, step)
-    loss = plain_loss(model, x[seed], y[seed], keys[:, seed : seed + 1], step, fused.config)
+    keys = fused.skeleton.noise.keys[:, seed : seed + 1]
+    loss = plain_loss(model, x[seed], y[seed], keys, step, fused.config)
     compare("the loss", losses[k], loss, bound)
     compare_all("the gradient of", fused.gradients(k), gradients_of(model), 10 * bound)
     _, buffers = fused._some(slice(k, k + 1))

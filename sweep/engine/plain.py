@@ -100,7 +100,7 @@ class Plain:
         self.sites = [Sites(Alone(Noise())) for _ in seeds]
         self.draws = {True: draws, False: draws}  # in training and evaluation: what is to be seeded
         self.known = {True: bool(draws), False: bool(draws)}  # or else found in the first step
-        self.in_evaluation = 0  # sites of an evaluation: draws that are no dropout
+        self.in_evaluation = 0  # sites of an evaluation that draw
 
     @property
     def n_members(self) -> int:
@@ -143,7 +143,7 @@ class Plain:
         def member(k: int, seed: int) -> Tensor:
             with self.sites[seed].begin() as sites:
                 outputs = outputs_of(self.models[k], x, self.config)
-            self.in_evaluation = max(self.in_evaluation, sites.count)
+            self.in_evaluation = max(self.in_evaluation, sites.drawn)
             return outcomes_of(outputs, y, self.config)
 
         return torch.stack(self._each(member, step), 1)

@@ -63,25 +63,22 @@ class Population:
             before = generators.states()
             self.engine.begin(keys, training=True)
             for step, rows in enumerate(batches):
-                x, y = data[rows]
-                if isinstance(self.engine, Fused) and step == checked[0]:
-                    losses = check_step(self.engine, x, y, keys, step, checked[1])
-                else:
-                    losses = self.engine.backward(x, y, step)
-                self.engine.move()
+                losses = self.step(*data[rows], step, checked.get(step))
                 total += losses * (rows.shape[1] / len(data))
                 on_step()
             self._check_draws(before, training=True)
         self.engine.end_epoch()
         return total
 
-    def step(self, x: Tensor, y: Tensor, keys: Tensor, step: int = 0) -> Tensor:
-        """Take one optimiser step of an epoch whose steps have noise keys (n_steps, S).
+    def step(self, x: Tensor, y: Tensor, step: int, check: int | None = None) -> Tensor:
+        """Take one step of the epoch begun, one member's repeated plainly where it is to be checked.
 
         x (S, B, ...), y (S, B). Returns the losses (K,).
         """
-        self.engine.begin(keys, training=True)
-        losses = self.engine.backward(x, y, step)
+        if isinstance(self.engine, Fused) and check is not None:
+            losses = check_step(self.engine, x, y, step, check)
+        else:
+            losses = self.engine.backward(x, y, step)
         self.engine.move()
         return losses
 
@@ -137,7 +134,7 @@ class Population:
         return steps, torch.stack(keys, dim=1).to(self.device)
 
 
-def _some_step(epoch: int, n_steps: int, n_members: int) -> tuple[int, int]:
+def _some_step(epoch: int, n_steps: int, n_members: int) -> dict[int, int]:
     """Return the step of an epoch that is repeated plainly, and of which member."""
     step, member = np.random.SeedSequence((epoch, 2)).generate_state(2).tolist()
-    return step % n_steps, member % n_members
+    return {step % n_steps: member % n_members}

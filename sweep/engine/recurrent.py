@@ -18,7 +18,7 @@ def layer_by_layer(function: Any, drop: Drop, x: Tensor, *args: Any) -> Any:
     They take (x, states, weights, biases, n_layers, p, train, bidirectional, batch_first), and for
     packed sequences (x, batch_sizes, states, weights, biases, n_layers, p, train, bidirectional).
     """
-    packed = isinstance(args[1], Tensor)
+    packed = not isinstance(args[2], bool)
     sizes, (states, weights, biases, n, p, train, both) = (args[:1] if packed else ()), (
         args[1:8] if packed else args[:7]
     )

@@ -116,6 +116,11 @@ class Sites(TorchFunctionMode):
         self.calls.clear()
         return self
 
+    @property
+    def drawn(self) -> int:
+        """Count the sites that draw: not those of a dropout whose rate is 0."""
+        return self.count - sum(rate <= NOTHING for rate in self.rates.values())
+
     def next(self) -> int:
         """Return the number of a site."""
         self.count += 1

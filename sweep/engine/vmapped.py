@@ -15,7 +15,7 @@ from sweep.config import TrainConfig
 from sweep.engine.layers import Dims, UnderVmap, members_first
 from sweep.engine.noise import Noise
 from sweep.engine.plain import loss_of, outcomes_of, outputs_of
-from sweep.engine.site import Sites
+from sweep.engine.site import NOTHING, Sites
 
 Tensors = Mapping[str, Tensor]
 Numbers = dict[int, Tensor]  # site -> its noise (S, ...)
@@ -93,6 +93,11 @@ class _Called:
 
 class _Nothing:
     """The source of an evaluation, in which a proven model draws nothing."""
+
+    def drops(self, site: int, rate: float) -> bool:
+        if rate > NOTHING:
+            raise RuntimeError("it drops in evaluation")
+        return False
 
     def __getattr__(self, name: str) -> Any:
         raise RuntimeError("it draws random numbers in evaluation")
