@@ -10,6 +10,7 @@ from statistics import fmean, stdev
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 from scipy.special import stdtrit
 from scipy.stats import qmc
 
@@ -54,20 +55,22 @@ def best(
     rows: Sequence[Mapping[int, float]],
     axes: Sequence[Axis],
     given_up: Sequence[Mapping[str, Number]] = (),
+    failed: Sequence[Mapping[str, Number]] = (),
 ) -> Best:
     """Fit the trials, rows of {seed: value} at points, and find the rate; axes[0] is dropout.
 
     The wall at high rates would bend any smooth curve: values far above the rest are cut there.
-    Of points given_up no value is known, so the answer lies on this side of them. Of more than MOST
-    trainings only every so many-th trial is taken, which costs little where there are so many.
+    Of points given_up no value is known, so the answer lies on this side of them; nor is it nearer
+    to one that failed than to any that was trained. Of more than MOST trainings only every so
+    many-th trial is taken, which costs little where there are so many.
     """
-    step = math.ceil(sum(map(len, rows)) / MOST)
+    every, step = points, math.ceil(sum(map(len, rows)) / MOST)
     points, rows = points[::step], rows[::step]
     means = [fmean(row.values()) for row in rows]
     # the first generation is spread over all of the search, so it tells what is far
     cap = far_above([m for m, row in zip(means, rows, strict=True) if row.keys() & rows[0].keys()])
     cut = [{seed: min(value, cap) for seed, value in row.items()} for row in rows]
-    choices = candidates(axes, points)
+    choices = _trained(candidates(axes, points), every, failed, axes)
     if given_up and len(axes) == 1:
         choices = _this_side(choices, points, [*points, *given_up], axes[0].key)
     surface, offsets = _surface(points, cut, axes, choices)
@@ -97,16 +100,33 @@ def _surface(
     seeds = sorted({seed for row in rows for seed in row})
     cells = [(i, seeds.index(s), value) for i, row in enumerate(rows) for s, value in row.items()]
     trial, seed, y = (np.array(column) for column in zip(*cells, strict=True))
-    x, places = (
-        np.array([[unit(axis, point[axis.key]) for axis in axes] for point in some])
-        for some in (points, choices)
-    )
-    surface = fit(x[trial], seed, y, places)
+    surface = fit(_places(axes, points)[trial], seed, y, _places(axes, choices))
     return surface, dict(zip(seeds, surface.offsets.tolist(), strict=True))
 
 
 def _as_good(surface: Surface, choices: list[dict[str, Number]]) -> list[dict[str, Number]]:
     return [c for c, chance in zip(choices, surface.as_good, strict=True) if chance >= SET_LEVEL]
+
+
+def _trained(
+    choices: list[dict[str, Number]],
+    points: Sequence[Mapping[str, Number]],
+    failed: Sequence[Mapping[str, Number]],
+    axes: Sequence[Axis],
+) -> list[dict[str, Number]]:
+    """Return the choices of trained values of lists, no nearer to what failed than to points.
+
+    Where choices lie too far apart for that, the nearest one stands for the points.
+    """
+    listed = {axis.key: {point[axis.key] for point in points} for axis in axes if axis.values}
+    choices = [c for c in choices if all(c[key] in known for key, known in listed.items())]
+    if not failed:
+        return choices
+    near, far = (
+        KDTree(_places(axes, some)).query(_places(axes, choices))[0] for some in (points, failed)
+    )
+    inside = [c for c, a, b in zip(choices, near, far, strict=True) if a <= b + 1e-9]
+    return inside or [choices[int(np.argmin(near))]]
 
 
 def _this_side(
@@ -124,6 +144,10 @@ def _this_side(
     above = min((p[key] for p in points if p[key] > high), default=high)
     inside = [c for c in choices if (below + low) / 2 <= c[key] <= (above + high) / 2]
     return inside or [min(choices, key=lambda c: abs(c[key] - low))]
+
+
+def _places(axes: Sequence[Axis], points: Sequence[Mapping[str, Number]]) -> Array:
+    return np.array([[unit(axis, point[axis.key]) for axis in axes] for point in points])
 
 
 def unit(axis: Axis, value: Number) -> float:

@@ -79,7 +79,9 @@ def speeds(config: Config, data: Data, way: Way) -> dict[str, float]:
     n_trials, device = config.study.generation, data.train.inputs.device
     rates = [0.8 * i / n_trials for i in range(n_trials)]
     settings = [setting(config, {"dropout": rate}, data, way.zero) for rate in rates]
-    ways = {"one by one": replace(way, kind="plain")} | ({"as one program": FUSED} if way.fused else {})
+    ways = {"one by one": replace(way, kind="plain")} | (
+        {"as one program": FUSED} if way.fused else {}
+    )
     samples = first(data.train, STEPS * config.train.batch_size)
     seeds = range(config.study.seeds)
     populations = {

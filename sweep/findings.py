@@ -52,7 +52,7 @@ def collect(study: optuna.Study) -> Answer:
             "curve": {"rate": found.rates, "mean": found.mean, "sd": found.sd},
         },
         "gain": confirmed and confirmed["gain"],
-        "verdict": _verdict(confirmed, found),
+        "verdict": _verdict(confirmed, found, zero),
         "confirmation": confirmed and _summed_up(confirmed),
         "robustness": confirmed and attrs.get("robustness"),
         "test": confirmed and _test(confirmed),
@@ -111,18 +111,30 @@ def by_seed(row: Row, metric: str) -> dict[int, float]:
 
 
 def search(study: optuna.Study) -> Best:
-    """Fit all finished trials, and the baselines that lie inside the search."""
+    """Fit all finished trials, and the baselines that lie inside the search.
+
+    Of a list nothing is said of what was given up either: its values are all that it has.
+    """
     trials, baselines = rows(study)
     searched, metric = axes(study), study.user_attrs["fingerprint"]["metric"]
-    inside = [
-        row
-        for row in baselines
-        if all(min(axis.ends) <= row["params"][axis.key] <= max(axis.ends) for axis in searched)
-    ]
+    inside = [row for row in baselines if _inside(searched, row["params"])]
     done = [row for row in trials if row["state"] == "complete"] + inside
     pruned = [row["params"] for row in trials if row["state"] == "pruned"]
+    failed = [row["params"] for row in trials if row["state"] == "fail"]
+    failed += [params for params in _failed_baselines(study) if _inside(searched, params)]
+    if all(axis.values for axis in searched):
+        pruned, failed = [], failed + pruned
     points, values = [row["params"] for row in done], [by_seed(row, metric) for row in done]
-    return best(points, values, searched, pruned)
+    return best(points, values, searched, pruned, failed)
+
+
+def _inside(searched: Sequence[Axis], params: Mapping[str, float]) -> bool:
+    return all(min(axis.ends) <= params[axis.key] <= max(axis.ends) for axis in searched)
+
+
+def _failed_baselines(study: optuna.Study) -> list[Mapping[str, float]]:
+    attrs = study.user_attrs.items()
+    return [params for key, points in attrs if key.startswith("failed:") for params in points]
 
 
 def opponent(study: optuna.Study, found: Best) -> Row | None:
@@ -177,10 +189,10 @@ def _label(done: Sequence[Row], point: Mapping[str, float]) -> None:
             row["fit"] = asdict(diagnosis.fit(table, tables[-1], noise))
 
 
-def _verdict(confirmed: Mapping[str, Any] | None, found: Best) -> str | None:
+def _verdict(confirmed: Mapping[str, Any] | None, found: Best, zero: Row | None) -> str | None:
     if confirmed is None:
         return None
-    if no_dropout(found.point):
+    if zero is not None and no_dropout(found.point):
         return "no dropout"
     return confirmed["gain"] and confirmed["gain"]["verdict"]
 

@@ -12,10 +12,13 @@ from sweep.plan import Plan
 
 PLACES = {"root", "download", "fallback"}  # of data: where it is, not what it is
 MEANS = {"device", "fuse"}  # of train: how it is run, not what is trained
+PACKAGES = ("torch", "optuna", "hydra-core", "numpy")  # whose versions a study notes
 
 
 def fingerprint(plan: Plan, data_sha256: str) -> dict[str, Any]:
     """Return all that the results depend on; n_trials and seeds may grow and are not in it."""
+    from sweep.engine.noise import SCHEME  # with torch, which a report does without
+
     config = plan.config
     prune = {} if config.study.prune == "none" else {"prune": config.study.prune}
     return {
@@ -27,6 +30,7 @@ def fingerprint(plan: Plan, data_sha256: str) -> dict[str, Any]:
         "sampler": {"name": plan.sampler, "seed": config.sampler.seed},
         "metric": config.study.metric,
         "generation": config.study.generation,
+        "noise": SCHEME,
         **prune,
     }
 
@@ -49,9 +53,8 @@ def different(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = ""
 
 def versions(device: str) -> dict[str, str]:
     """Return what the numbers were made with; a change is no other study, but worth a word."""
-    packages = ("torch", "optuna", "hydra-core", "numpy")
     return {
         "python": platform.python_version(),
-        **{p: version(p) for p in packages},
+        **{p: version(p) for p in PACKAGES},
         "device": device,
     }

@@ -26,7 +26,8 @@ from sweep.culprit import in_halves
 from sweep.curves import Curves, Run
 from sweep.data import Data, load, load_test
 from sweep.engine.difference import Differs
-from sweep.engine.plain import Setting
+from sweep.engine.memory import most_members
+from sweep.engine.plain import Setting, build
 from sweep.engine.population import Population
 from sweep.engine.proof import Candidates, prove
 from sweep.engine.site import searched
@@ -131,9 +132,17 @@ def candidates(config: Config, points: Sequence[Mapping[str, Any]], data: Data) 
 
 
 def _train(config: Config, work: Work, data: Data, folder: Path, way: Way) -> list[Left]:
-    """Train in a way; raise Differs where it is seen not to be the plain one."""
+    """Train in a way; raise Differs where it is seen not to be the plain one.
+
+    Trials that do not fit in memory together train in turns, each to its end.
+    """
     settings = [setting(config, trial["params"], data, way.zero) for trial in work.trials]
-    device = data.train.inputs.device
+    device, n = data.train.inputs.device, _at_a_time(config, work, data, settings[0])
+    if n < len(work.trials):
+        log.info("trained in turns, %d trials at a time", n)
+        turns = [work.trials[first : first + n] for first in range(0, len(work.trials), n)]
+        parts = (replace(work, trials=trials) for trials in turns)
+        return [left for part in parts for left in _train(config, part, data, folder, way)]
     population = Population(settings, work.seeds, config.train, device, way=way)
     runs = [Run(trial["params"], trial["number"], work.generation) for trial in work.trials]
     with Curves(folder.parent.parent, runs) as curves:
@@ -145,6 +154,16 @@ def _train(config: Config, work: Work, data: Data, folder: Path, way: Way) -> li
     lowering |= {"threads": torch.get_num_threads()} if device.type == "cpu" else {}
     log.info("trained %s %s", lowering, way)
     return [Left(*both, lowering=lowering, way=way) for both in zip(history, tested, strict=True)]
+
+
+def _at_a_time(config: Config, work: Work, data: Data, one: Setting) -> int:
+    """Return how many trials fit in memory; where they are halved they stay together."""
+    if halved(config, work):
+        return len(work.trials)
+    device = data.train.inputs.device
+    x, _ = data.train[torch.arange(min(config.train.batch_size, len(data.train)), device=device)]
+    most = most_members(build(one, work.seeds[0], device, x.dtype), x, config.train)
+    return max(1, most // len(work.seeds))
 
 
 def train_epochs(
@@ -213,9 +232,7 @@ def measure(population: Population, data: Data, epoch: int) -> dict[str, Table]:
     return {name: population.table(values) for name, values in metrics.items()}
 
 
-def setting(
-    config: Config, params: Mapping[str, Any], data: Data, zero: bool = False
-) -> Setting:
+def setting(config: Config, params: Mapping[str, Any], data: Data, zero: bool = False) -> Setting:
     """Put one trial's numbers into the config and make its plain model's builder.
 
     Rate 0 is built as a rate that drops nothing, so that the network is the same; or at `zero`.

@@ -79,10 +79,17 @@ def unknown(key: str, beside: Iterable[str]) -> str:
     beside = [name for name in beside if name not in ("hydra", "population")]
     name = key.rpartition(".")[2]
     elsewhere = [known for known in KEYS if known.rpartition(".")[2] == name]
-    hint = meant(key, elsewhere[:1] or beside, 0.0 if elsewhere else 0.6)
+    hint = f"; did you mean {elsewhere[0]}?" if elsewhere else _meant_last(name, beside)
     if not hint and "." not in "".join(beside):
         hint = meant(key, KEYS)
     return f"there is no {key}{hint or ' among ' + ', '.join(beside)}"
+
+
+def _meant_last(name: str, known: Iterable[str]) -> str:
+    """Return the key whose last part is nearest, as a question; what stands before is alike."""
+    lasts = {key.rpartition(".")[2]: key for key in known}
+    close = difflib.get_close_matches(name, list(lasts), 1)
+    return f"; did you mean {lasts[close[0]]}?" if close else ""
 
 
 def meant(name: str, known: Iterable[str], likeness: float = 0.6) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 

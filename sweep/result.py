@@ -26,7 +26,7 @@ Key = tuple[int, int]  # generation and trial number; below 0 stand the generati
 class Work:
     """What one job trains together: trials of one architecture, each once for each seed."""
 
-    study: str  # digest of the study's fingerprint
+    study: str  # digest of the study's fingerprint and sources
     generation: int
     seeds: list[int]
     trials: list[dict[str, Any]]  # {"number": 7, "params": {"dropout": 0.3}}
@@ -162,9 +162,7 @@ def suspects(jobs: Path, study: str, generation: int) -> list[list[Key]]:
 _generation_of: dict[tuple[Path, int], int] = {}  # by path and time: each is read whole but once
 
 
-def _results(
-    jobs: Path, study: str, generation: int | None = None
-) -> Iterator[dict[str, Any]]:
+def _results(jobs: Path, study: str, generation: int | None = None) -> Iterator[dict[str, Any]]:
     for folder in filter(left, job_folders(jobs)):
         path = folder / FILE
         file = path, path.stat().st_mtime_ns

@@ -21,9 +21,9 @@ from sweep.config import BadInput, Unreachable, require
 from sweep.confirm import confirm
 from sweep.dashboard import SHOWN_BY_DEFAULT, Dashboard
 from sweep.digits import DataUnavailable
+from sweep.engine.inspection import try_out
 from sweep.findings import Answer
 from sweep.fingerprint import different, digest, fingerprint, versions
-from sweep.engine.inspection import try_out
 from sweep.job import pick_device
 from sweep.launcher import Launcher
 from sweep.mistake import masked
@@ -33,6 +33,7 @@ from sweep.plan import Plan, job_config
 from sweep.progress import progress
 from sweep.result import Outcome, seeds_of
 from sweep.sampler import Chooser
+from sweep.sources import changes, sources
 from sweep.storage import create, name_value, open_study, sqlite
 from sweep.training import Steps, SweepFailed, Training
 
@@ -57,15 +58,16 @@ class Search:
         require(size <= most, "train.batch_size", size, f"must be at most the {most} samples")
         config = self.plan.config
         self.warnings += try_out(config.model, self.plan.axes, samples, config.train)
+        self.sources = sources(str(part.get("_target_")) for part in (config.model, config.data))
         self.fingerprint = fingerprint(self.plan, samples.sha256)
-        self.digest = digest(self.fingerprint)
-        made = f"{self.plan.labels['model']}-{self.plan.labels['data']}-{self.digest[:8]}"
+        short = digest(self.fingerprint)[:8]
+        made = f"{self.plan.labels['model']}-{self.plan.labels['data']}-{short}"
         self.name = self.plan.config.study.name or made.replace("/", "-")  # of a group in a group
         self.folder = Path(self.plan.cfg.hydra.sweep.dir).resolve() / self.name
         require("${" not in str(self.folder), "hydra.sweep.dir", self.folder, "must not hold ${")
-        self.training = Training(
-            self.plan, self.name, self.digest, self.folder, self.device, launcher
-        )
+        # of jobs, so that none takes in what another source has left
+        whole = digest({**self.fingerprint, "sources": self.sources})
+        self.training = Training(self.plan, self.name, whole, self.folder, self.device, launcher)
 
     def _data(self) -> data.Data:
         """Read the data, or those that they fall back on."""
@@ -136,7 +138,7 @@ class Search:
                 yield
 
     def _check_and_describe(self, url: str) -> None:
-        """Refuse a study with another fingerprint; note in it what the report needs."""
+        """Refuse a study with another fingerprint or sources; note in it what the report needs."""
         study = self.study
         if unfinished := [t for t in self._trials() if not t.state.is_finished()]:
             begun = f"its trial {unfinished[0].number} was begun by another program"
@@ -145,6 +147,10 @@ class Search:
         if stored != self.fingerprint:
             keys = ", ".join(different(stored, self.fingerprint))
             raise BadInput(f"study.name={self.name}: exists, with another {keys}; choose another")
+        begun_with = study.user_attrs.get("sources", self.sources)
+        if self._trials() and (changed := ", ".join(changes(begun_with, self.sources))):
+            advice = "put it back, or start another study with study.name=<another>"
+            raise BadInput(f"study.name={self.name}: {changed} since it began; {advice}")
         made_with = study.user_attrs.get("versions", versions(self.device))
         if made_with != versions(self.device):
             keys = ", ".join(different(made_with, versions(self.device)))
@@ -152,6 +158,7 @@ class Search:
         name_value(study, self.plan.config.study.metric)
         study.set_user_attr("fingerprint", self.fingerprint)
         study.set_user_attr("versions", made_with)
+        study.set_user_attr("sources", self.sources)
         config = job_config(self.plan.cfg)
         config.study.storage = masked(url)
         study.set_user_attr("config", OmegaConf.to_container(config))
@@ -190,9 +197,10 @@ class Search:
         for trial, frozen in zip(trials.values(), told, strict=True):
             chooser.tell(trial, frozen)
         if apart:
-            done = [
-                o for o in map(outcomes.__getitem__, baselines) if not o.error and not o.diverged
-            ]
+            beside_it = [outcomes[number] for number in baselines]
+            done = [o for o in beside_it if not o.error and not o.diverged]
+            failed = [o.params for o in beside_it if o.error or o.diverged]
+            self.study.set_user_attr(f"failed:{generation}", failed)
             self.study.set_user_attr(key, [outcome.summary() for outcome in done])
         news = numbers.stop >= NEWS * self.shown
         if points and news and self._found_something():

@@ -44,7 +44,7 @@ class Training:
     folder: Path  # the study's
     device: str  # cpu | cuda, or auto where the jobs run elsewhere
     launcher: Launcher
-    tries: Counter[str] = field(default_factory=Counter)  # how often a job began, by its JSON
+    tries: Counter[result.Key] = field(default_factory=Counter)  # how often a trial's job began
     reason: str = "it left no result"  # why the last one was lost
     ways: dict[str, Way] | None = None  # how the models of each architecture are trained
 
@@ -71,6 +71,7 @@ class Training:
                 if any(trial["number"] not in finished for trial in work.trials)
                 and self.tried(work) <= retries
             ]
+            works = [part for work in works for part in self._again(work)]
             if not works:
                 break
         if points and not finished:
@@ -80,6 +81,11 @@ class Training:
             finished[number] = Outcome.of_lost_job(lost, points[number], seeds)
         return finished
 
+    def _again(self, work: Work) -> tuple[Work, ...]:
+        """Return how a lost job is run again: as it was, and then in halves, which need less."""
+        whole = self.tried(work) < 2 or len(work.trials) == 1
+        return (work,) if whole else halves(work)
+
     def _works(self, generation: int, seeds: list[int], points: Points, test: bool) -> list[Work]:
         """Return what is still to be trained; trials that lost a device together, apart."""
         finished = self._found(generation, seeds, points, failed=False)
@@ -88,8 +94,8 @@ class Training:
         for group in self._groups(points, len(seeds)):
             missing = [trial for trial in group if trial["number"] not in finished]
             if missing:
-                more = {"way": self._way(missing), "points": self._points(missing)}
-                work = Work(self.digest, generation, seeds, missing, test, **more)
+                how = self._way(missing), self._points(missing)
+                work = Work(self.digest, generation, seeds, missing, test, *how)
                 works += list(_apart(work, suspects))
         return works
 
@@ -146,10 +152,10 @@ class Training:
 
     def count(self, work: Work) -> None:
         """Count a job that began."""
-        self.tries[result.to_json(work)] += 1
+        self.tries.update((work.generation, trial["number"]) for trial in work.trials)
 
     def tried(self, work: Work) -> int:
-        return self.tries[result.to_json(work)]
+        return max(self.tries[work.generation, trial["number"]] for trial in work.trials)
 
     def member_epochs(self, work: Work) -> int:
         return len(work.trials) * len(work.seeds) * self.plan.config.train.epochs

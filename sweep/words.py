@@ -52,7 +52,9 @@ def _verdict(answer: Answer) -> str:
     if verdict == "no dropout":
         return "no dropout is best"
     if verdict is None and answer["confirmation"]:
-        return "not compared with no dropout (study.baseline=false)"
+        wanted = answer["config"]["study"]["baseline"]
+        why = ": it failed" if wanted else " (study.baseline=false)"
+        return f"not compared with no dropout{why}"
     if verdict is None:
         return "not confirmed on fresh seeds: the best of a search is always a little lucky"
     return judged(gain, answer)

@@ -1,25 +1,32 @@
-"""python -m sweep.check: it finds a difference where there is one."""
+"""python -m sweep.check: it says how a model is trained, and finds differences."""
 
 import pytest
 
 from sweep import check
 from sweep.config import BadInput
-from sweep.dropout import RateDropout
-from sweep.lowering import _Linear
+from sweep.engine.layers import _Linear
+from sweep.engine.vmapped import _Together
 from tests.conftest import DEVICE
 
-TINY = ["data=mnist5k", "data.n_train=400", "train.batch_size=20", "study.generation=2"]
-TINY += ["study.seeds=1", f"train.device={DEVICE}"]
+TINY = ["data=mnist5k", "data.n_train=390", "train.batch_size=20", "study.generation=2"]
+TINY += ["study.seeds=1", f"train.device={DEVICE}", "data.n_val=100"]
+TOGETHER, ALONE = "members train as one program", "members train one by one"
 
 
 @pytest.mark.parametrize(
-    "model",
-    [["model.width=8"], ["model=cnn"], ["model=rnn", "model.width=8"], ["model.width=8", "bf16"]],
+    ("model", "expected"),
+    [
+        (["model.width=8"], TOGETHER),
+        (["model=cnn"], ALONE if DEVICE.type == "cpu" else TOGETHER),
+        (["model=rnn", "model.width=8"], TOGETHER),
+        (["model.width=8", "train.precision=bf16"], TOGETHER),
+    ],
 )
-def test_members_are_together_what_they_are_alone(capsys, model):
-    overrides = [o.replace("bf16", "train.precision=bf16") for o in model]
-    assert check.check([*TINY, *overrides]) == 0
-    assert "the same" in capsys.readouterr().out
+def test_it_tells_the_way_the_speeds_and_the_time_of_a_study(capsys, model, expected):
+    assert check.check([*TINY, *model]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith(expected)
+    assert "by a plain loop" in told and "the search of a study, 16 trainings: about" in told
 
 
 def test_a_wrong_product_is_found(monkeypatch, capsys):
@@ -30,19 +37,15 @@ def test_a_wrong_product_is_found(monkeypatch, capsys):
         return y * (1 + 1e-7), dim
 
     monkeypatch.setattr(_Linear, "vmap", staticmethod(rough))
-    assert check.check([*TINY, "model.width=8"]) == 1
-    assert "DIFFER" in capsys.readouterr().out
+    assert check.check([*TINY, "model.width=8"]) == 0
+    assert f"{ALONE} on {DEVICE}: the loss would differ by" in capsys.readouterr().out
 
 
-def test_noise_of_another_seed_is_found(monkeypatch):
-    real = RateDropout._noise
-
-    def noise(self, call, shape):
-        drawn = real(self, call, shape)
-        return drawn.flip(0) if self.row is None else drawn
-
-    monkeypatch.setattr(RateDropout, "_noise", noise)
-    assert check.check([*TINY, "model.width=8"]) == 1
+def test_noise_of_another_seed_is_found(monkeypatch, capsys):
+    real = _Together._numbers
+    monkeypatch.setattr(_Together, "_numbers", lambda *args: real(*args).flip(0))
+    assert check.check([*TINY, "model.width=8"]) == 0
+    assert f"{ALONE} on {DEVICE}: the loss would differ by" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ BAD = [
     (["train.precision=fp8"], "must be one of float32, bf16"),
     (["train.batch_size=4000", *TINY[:1]], "train.batch_size=4000: must be at most the 3000"),
     (["trian.lr=1"], "did you mean train.lr?"),
-    (["train.leraning_rate=1"], "among train.epochs, train.batch_size, train.lr"),
+    (["train.leraning_rate=1"], "among train.epochs, train.batch_size, train.eval_batch_size"),
     (["train.n_trials=1"], "did you mean study.n_trials?"),
     (["model=mpl"], "did you mean mlp?"),
     (["data=minst"], "did you mean mnist?"),

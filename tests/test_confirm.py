@@ -9,7 +9,8 @@ from sweep import confirm, result
 from sweep.answer import LOOKS, gain
 from sweep.config import TrainConfig
 from sweep.data import load
-from sweep.population import Population, Setting
+from sweep.engine.plain import Setting
+from sweep.engine.population import Population
 from sweep.result import CONFIRMATION, seeds_of
 from tests.conftest import DEVICE, MNIST5K, load_study
 

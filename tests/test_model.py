@@ -1,5 +1,6 @@
 """Models of one's own: what is built from a class and a config, and what is refused."""
 
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
@@ -9,10 +10,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from models.mlp import MLP
-from sweep.config import BadInput
-from sweep.inspection import try_out
+from sweep.config import BadInput, TrainConfig
+from sweep.data import load
+from sweep.engine.inspection import try_out
 from sweep.model import builder, check_numbers
 from sweep.space import Axis, read_axis
+from tests.conftest import MNIST5K
 
 HERE = "tests.test_model"
 MLP_YAML = {"_target_": "models.mlp.MLP", "depth": 2, "width": 32}
@@ -42,36 +45,52 @@ class Without(Plain):
         self.drop = nn.Identity()
 
 
-class Spatial(Plain):
-    def __init__(self, config):
-        super().__init__(config)
-        self.more = nn.Dropout2d(config.dropout)
-
-
 class Functional(Plain):
-    def forward(self, x):
-        return super().forward(F.dropout(x, 0.1, self.training))
-
-
-class Sdpa(Plain):
-    def forward(self, x):
-        x = F.scaled_dot_product_attention(x, x, x, dropout_p=0.1 if self.training else 0.0)
-        return super().forward(x)
-
-
-class Noisy(Plain):
     def __init__(self, config):
         super().__init__(config)
-        self.relu = nn.Sequential(nn.Identity(), nn.RReLU())
+        self.rate, self.drop = config.dropout, nn.Identity()
 
     def forward(self, x):
-        return super().forward(self.relu(x))
+        return super().forward(F.dropout(x, self.rate, self.training))
+
+
+class Always(Functional):
+    """Forgets to say whether it trains."""
+
+    def forward(self, x):
+        return Plain.forward(self, F.dropout(x, self.rate))
 
 
 class Subclass(Plain):
     def __init__(self, config):
         super().__init__(config)
         self.drop = type("MyDropout", (nn.Dropout,), {})(config.dropout)
+
+
+class Parallel(Plain):
+    def __init__(self, config):
+        super().__init__(config)
+        self.head = nn.DataParallel(self.head)
+
+
+class Broken(Plain):
+    def forward(self, x):
+        return self.head(x)
+
+
+class Mixing(Plain):
+    def __init__(self, config):
+        super().__init__(config)
+        self.norm = nn.BatchNorm1d(784, track_running_stats=False)
+
+    def forward(self, x):
+        return super().forward(self.norm(x.flatten(1)))
+
+
+class Lazy(Plain):
+    def __init__(self, config):
+        super().__init__(config)
+        self.fc = nn.LazyLinear(config.units)
 
 
 class Normed(Plain):
@@ -81,14 +100,6 @@ class Normed(Plain):
 
     def forward(self, x):
         return self.head(self.norm(self.drop(self.fc(x.flatten(1)).relu())))
-
-
-class Counting(Plain):
-    steps = 0
-
-    def forward(self, x):
-        self.steps += 1
-        return super().forward(x) / self.steps
 
 
 class Narrow(Plain):
@@ -134,11 +145,49 @@ class Picky(Plain):
         super().__init__(config)
 
 
+class ByKeyword(nn.Module):
+    """Takes what it needs by name, as classes of libraries do."""
+
+    def __init__(self, units, n_classes=10, dropout=0.1):
+        super().__init__()
+        net = nn.Linear(784, units), nn.ReLU(), nn.Dropout(dropout), nn.Linear(units, n_classes)
+        self.net = nn.Sequential(nn.Flatten(), *net)
+
+    def forward(self, x):
+        return self.net(x)
+
+
+class Needy(ByKeyword):
+    def __init__(self, units, heads, dropout):
+        super().__init__(units, heads, dropout)
+
+
+class Dry(ByKeyword):
+    def __init__(self, units, n_classes):
+        super().__init__(units, n_classes)
+
+
+@dataclass
+class Small:
+    dropout: float = 0.0
+    units: int = 8
+
+
+class Dataclassed(Plain):
+    """Its config knows neither the shape nor the classes of the data."""
+
+    def __init__(self, config: Small):
+        super().__init__(SimpleNamespace(**vars(config), n_classes=10))
+
+
+DATA = load(MNIST5K)
+
+
 def attempt(name, *keys):
     """Inspect a model of this file as a search of dropout, and of other rates, would."""
     model = {"_target_": f"{HERE}.{name}", "units": 8, **dict.fromkeys(keys, 0.0)}
     axes = [Axis(key, (0.0, 0.5)) for key in ("dropout", *(f"model.{key}" for key in keys))]
-    return try_out(model, axes, input_shape=(1, 28, 28), n_classes=10)
+    return try_out(model, axes, DATA, TrainConfig(batch_size=32))
 
 
 def test_a_bare_config_object_is_enough():
@@ -155,27 +204,34 @@ def test_parameter_count():
 def test_a_model_without_a_dataclass_gets_a_namespace():
     model = builder({"_target_": f"{HERE}.Plain", "units": 8}, 0.6, (1, 28, 28), 10)()
     assert model.drop.p == 0.3
-    attempt("Plain")
-    attempt("Unresolved")
-    attempt("Picky")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Plain", "Unresolved", "Picky", "Functional", "Subclass", "Lazy", "ByKeyword", "Dataclassed"],
+)
+def test_models_as_people_write_them_are_taken(name):
+    assert attempt(name) == []
 
 
 @pytest.mark.parametrize(
     ("name", "complaint"),
     [
-        ("Deaf", "dropout is searched, but nothing in the model uses it"),
-        ("Without", r"no nn\.Dropout"),
-        ("Spatial", r"more is Dropout2d"),
+        (
+            "Deaf",
+            r"the same at 0\.25 and 0\.75: all that drops is dropout at rate 0\.25 \(tests/test_",
+        ),
+        ("Without", "dropout is searched, but .*: nothing drops"),
         ("Narrow", r"gives \(5,\) for a sample, not the 10 classes"),
-        ("Functional", r"the model \(Functional\) draws random numbers \(aten.bernoulli_\)"),
-        ("Sdpa", r"the model \(Sdpa\) draws random numbers"),
-        ("Noisy", r"relu\.1 \(RReLU\) draws random numbers"),
-        ("Subclass", r"drop is MyDropout"),
-        ("Counting", r"forward changes steps, which all members would share; keep it in a buffer"),
-        ("Mute", "model.units=8: AssertionError"),
+        ("Always", r"drops in evaluation too: dropout at rate 0\.5 \(tests/test_model\.py:"),
+        ("Parallel", "head is DataParallel: a model must be on one device"),
+        ("Broken", r"model\.units=8: .* \(tests/test_model\.py:\d+\)$"),
+        ("Mute", r"model\.units=8: AssertionError \(tests/test_model\.py:"),
         ("Leaver", "model.units=8: 5"),
         ("Pair", "gives a tuple, not a tensor"),
         ("Bare", "has no parameter to train"),
+        ("Needy", "needs heads, which the YAML does not give"),
+        ("Dry", "takes no dropout"),
         ("Missing", "cannot be imported"),
         ("attempt", r"must be a subclass of torch\.nn\.Module"),
     ],
@@ -194,7 +250,7 @@ def test_the_rate_belongs_in_no_yaml():
 
 def test_a_rate_that_no_module_uses_is_refused():
     with pytest.raises(
-        BadInput, match=r"model\.more_dropout is searched, but nothing in the model"
+        BadInput, match=r"model\.more_dropout is searched, but training is the same"
     ):
         attempt("Plain", "more_dropout")
 
@@ -202,6 +258,8 @@ def test_a_rate_that_no_module_uses_is_refused():
 def test_dropout_before_batch_normalisation_is_worth_a_warning():
     (warning,) = attempt("Normed")
     assert warning.startswith("dropout stands before norm (BatchNorm1d)")
+    (warning,) = attempt("Mixing")
+    assert warning == "what the model says of a sample in evaluation depends on its batch"
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,15 @@ from torch.nn import functional as F
 from models.rnn import GRU, LSTM
 from models.transformer import Block, TransformerConfig
 from sweep.config import BadInput, TrainConfig
-from sweep.data import Split
-from sweep.inspection import try_out
+from sweep.data import Data, Split
+from sweep.engine.inspection import try_out
+from sweep.engine.noise import order_and_keys
+from sweep.engine.plain import Setting
+from sweep.engine.population import FUSED, Population
+from sweep.engine.proof import Candidates, prove
+from sweep.engine.site import TINY
+from sweep.engine.way import Way
 from sweep.model import builder, config_class, model_class
-from sweep.population import Population, Setting, order_and_keys
 from sweep.space import Axis
 from tests.conftest import CONF, DEVICE, sites
 
@@ -28,9 +33,13 @@ def build(name, rate=0.0, **numbers):
     return builder({**MODELS[name], **numbers}, rate, (1, 28, 28), 10)
 
 
-def population(name, rates, seeds, dtype=torch.float64):
+def population(name, rates, seeds, way=FUSED):
     settings = [Setting(build(name, rate), 1e-3, 0.01) for rate in rates]
-    return Population(settings, seeds, TrainConfig(batch_size=50), DEVICE, dtype)
+    return Population(settings, seeds, TrainConfig(batch_size=50), DEVICE, torch.float64, way)
+
+
+def setting(name, rate):
+    return Setting(build(name, rate), 1e-3, 0.01)
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +78,9 @@ def test_rate_0_in_training_is_evaluation(name):
 
 @every_model
 def test_every_dropout_site_is_alive_at_its_members_rate(name):
-    members = population(name, RATES, [0, 1])
+    members = population(name, RATES, [0, 1], Way("plain"))
     plain = [m.p for m in build(name, 0.5)().modules() if isinstance(m, nn.Dropout)]
-    assert len(members.skeleton.dropouts) == len(plain) > 0
+    assert len(plain) > 0
     keys = torch.stack([order_and_keys(s, 0, 100, 50)[1][0] for s in (0, 1)])
     for (before, after), with_half in zip(
         sites(members, keys, train=True).values(), plain, strict=True
@@ -87,13 +96,13 @@ def test_every_dropout_site_is_alive_at_its_members_rate(name):
 
 
 @every_model
-def test_a_rate_of_its_own_reaches_its_site(name):
+def test_a_rate_of_its_own_reaches_its_site(name, digits32):
     for key in (k for k in MODELS[name] if k.endswith("_dropout")):
         model = build(name, 0.2, **{key: 0.7})()
         rates = [m.p for m in model.modules() if isinstance(m, nn.Dropout)]
         assert 0.7 in rates and 0.2 in rates
         axes = [Axis("dropout", (0.0, 0.5)), Axis(f"model.{key}", (0.0, 0.5))]
-        assert try_out(MODELS[name], axes, (1, 28, 28), 10) == []
+        assert try_out(MODELS[name], axes, digits32, TrainConfig()) == []
 
 
 @every_model
@@ -108,11 +117,22 @@ def test_fused_equals_alone(name, few):
 
 
 @every_model
-def test_vmap_takes_it_and_gives_the_numbers_of_one_by_one(name, few):
-    together, one_by_one = population(name, RATES, [3, 4]), population(name, RATES, [3, 4])
-    together.at_once = one_by_one.at_once = 8
-    together.skeleton.fused, one_by_one.skeleton.fused = True, False
-    losses = [members.train_epoch(few, 0) for members in (together, one_by_one)]
+def test_it_is_proven_to_be_plain_pytorch(name, few):
+    some = Candidates(
+        [setting(name, rate) for rate in (TINY, 0.4, 0.8)], setting(name, 0), setting(name, TINY)
+    )
+    config = TrainConfig(batch_size=48)  # the last batch is ragged
+    way = prove(some, config, Data(few, few, few, ""), DEVICE)
+    on_cpu = name == "cnn" and DEVICE.type == "cpu"
+    assert (way.kind, way.why) == (
+        ("plain", "convolutions on a CPU are faster so") if on_cpu else ("fused", "")
+    )
+
+
+@every_model
+def test_fused_gives_the_numbers_of_one_by_one(name, few):
+    ways = [population(name, RATES, [3, 4], way) for way in (FUSED, Way("plain"))]
+    losses = [members.train_epoch(few, 0) for members in ways]
     torch.testing.assert_close(losses[0], losses[1], rtol=0, atol=1e-10)
 
 
@@ -130,7 +150,8 @@ def test_rate_0_member_is_the_plain_network(name, few):
             F.cross_entropy(model(x), y).backward()
             optimizer.step()
     for parameter, weight in model.named_parameters():
-        torch.testing.assert_close(members.params[parameter][0], weight, rtol=0, atol=1e-10)
+        ours = members.engine.params[parameter][0]
+        torch.testing.assert_close(ours, weight, rtol=0, atol=1e-10)
 
 
 @every_model

@@ -2,7 +2,7 @@
 
 import torch
 
-from sweep.program import AS_IT_IS, Program
+from sweep.engine.traced import AS_IT_IS, Program
 
 
 def test_from_some_call_on_the_operations_are_run_without_the_function():
@@ -24,7 +24,7 @@ def test_from_some_call_on_the_operations_are_run_without_the_function():
             torch.testing.assert_close(outputs, expected)
             assert nothing == {"nothing": None}
     assert seen == sum(8 + 5 * (call <= AS_IT_IS) for call in range(1, AS_IT_IS + 10))
-    assert called.count(8) == AS_IT_IS + 1  # once more to trace it
+    assert called.count(8) == AS_IT_IS + 2  # once more to trace it, and once to compare
     assert called.count(5) == AS_IT_IS
 
 
@@ -37,3 +37,18 @@ def test_what_depends_on_numbers_is_run_as_it_is(caplog):
     assert [r.message.partition(":")[0] for r in caplog.records if "traced" in r.message] == [
         "not traced"
     ]
+
+
+def test_a_trace_with_other_numbers_is_not_used(caplog):
+    calls = []
+
+    def function(weights, buffers, x, y):
+        calls.append(1)
+        return x * len(calls)  # a number that tracing freezes
+
+    program, ones = Program(function), torch.ones(2)
+    for call in range(1, AS_IT_IS + 1):
+        assert torch.equal(program({"w": ones}, {}, ones, ones), ones * call)
+    seen = program({"w": ones}, {}, ones, ones)
+    assert torch.equal(seen, ones * len(calls)) and len(calls) == AS_IT_IS + 3
+    assert "other numbers" in caplog.text

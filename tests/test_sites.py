@@ -1,4 +1,4 @@
-"""The knob is live: every site drops what its rate says, by its seed's numbers, and nothing else."""
+"""The knob is live: each site drops what its rate says, by its seed's numbers, and nothing else."""
 
 import itertools
 import random

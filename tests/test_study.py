@@ -22,8 +22,9 @@ from sweep.answer import best
 from sweep.config import BadInput, TrainConfig, Unreachable
 from sweep.data import load
 from sweep.digits import DataUnavailable
+from sweep.engine.plain import Setting
+from sweep.engine.population import Population
 from sweep.owner import owner
-from sweep.population import Population, Setting
 from sweep.space import Axis
 from sweep.storage import create
 from sweep.training import SweepFailed

@@ -17,9 +17,9 @@ from models.mlp import MLP, MLPConfig
 from sweep.config import TrainConfig
 from sweep.curves import Curves, Run
 from sweep.data import load
-from sweep.job import train_epoch
 from sweep.engine.plain import Setting
 from sweep.engine.population import Population
+from sweep.job import train_epoch
 
 TRIALS, SEEDS = 32, (0, 1)
 

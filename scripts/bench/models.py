@@ -16,9 +16,9 @@ from omegaconf import OmegaConf
 from sweep.check import seconds, serial
 from sweep.config import Config, TrainConfig
 from sweep.data import Split, load
-from sweep.model import builder
 from sweep.engine.plain import Setting
 from sweep.engine.population import Population
+from sweep.model import builder
 
 MODELS: dict[str, Any] = {
     path.stem: OmegaConf.to_container(OmegaConf.load(path))

@@ -19,10 +19,10 @@ from scripts.bench.models import DIGITS, MODELS
 from sweep.check import first
 from sweep.config import TrainConfig
 from sweep.data import load
-from sweep.model import builder
 from sweep.engine import malloc, traced
 from sweep.engine.plain import Setting
 from sweep.engine.population import Population
+from sweep.model import builder
 
 CASES = {  # model, seeds, width, precision
     "mlp, 256 wide": ("mlp", 2, 256, "float32"),

@@ -17,8 +17,9 @@ DEEP = 8  # levels of objects within objects that are looked at
 
 def attributes(model: nn.Module) -> dict[str, Any]:
     """Return the plain attributes of all modules of a model by name, as values to compare."""
+    registered = frozenset(map(id, (*model.parameters(), *model.buffers())))
     return {
-        f"{path}.{name}".lstrip("."): _frozen(value, DEEP)
+        f"{path}.{name}".lstrip("."): _frozen(value, registered, DEEP)
         for path, module in model.named_modules()
         for name, value in vars(module).items()
         if name not in REGISTERED and not (name.startswith("_") and name.endswith("_hooks"))
@@ -32,12 +33,15 @@ def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
     return next((n for n in names if before.get(n, missing) != after.get(n, missing)), None)
 
 
-def _frozen(value: Any, depth: int) -> Any:
+def _frozen(value: Any, registered: Set[int], depth: int) -> Any:
+    def inner(value: Any) -> Any:
+        return _frozen(value, registered, depth - 1)
+
     if isinstance(value, float):
         return value.hex()  # nan is itself
     if value is None or isinstance(value, bool | int | complex | str | bytes):
         return value
-    if isinstance(value, nn.Module) or depth == 0:
+    if isinstance(value, nn.Module) or depth == 0 or id(value) in registered:
         return id(value)
     if isinstance(value, Tensor):
         plain = value.detach().to("cpu", copy=True).contiguous()
@@ -54,10 +58,10 @@ def _frozen(value: Any, depth: int) -> Any:
     if isinstance(value, np.random.RandomState):
         return repr(value.get_state())
     if isinstance(value, Mapping):
-        return tuple((_frozen(k, depth - 1), _frozen(v, depth - 1)) for k, v in value.items())
+        return tuple((inner(k), inner(v)) for k, v in value.items())
     if isinstance(value, list | tuple | Set):
-        return tuple(_frozen(item, depth - 1) for item in value)
+        return tuple(map(inner, value))
     own = getattr(value, "__dict__", None)
     if own is None or callable(value) or isinstance(value, type):
         return id(value)
-    return id(value), _frozen(dict(own), depth - 1)
+    return id(value), inner(dict(own))

@@ -12,7 +12,7 @@ from sweep.engine.noise import Noise
 from sweep.engine.plain import loss_of, outcomes_of, outputs_of
 from sweep.engine.site import Alone, Sites
 
-# of a loss, relative, and of a gradient, relative to the norm of the whole: by the lowest dtype used
+# by the lowest dtype used: of a loss, relative; of a gradient, relative to the norm of the whole
 BOUNDS = {torch.float64: 1e-9, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}
 Tensors = Mapping[str, Tensor | None]
 
@@ -107,7 +107,9 @@ def check_evaluation(fused: Fused, x: Tensor, y: Tensor) -> None:
         model = fused.member(k).eval()
         with Sites(Alone(Noise())):
             outputs = outputs_of(model, x, fused.config)
-        compare("the loss in evaluation", losses[k], outcomes_of(outputs, y, fused.config)[0], bound)
+        compare(
+            "the loss in evaluation", losses[k], outcomes_of(outputs, y, fused.config)[0], bound
+        )
 
 
 def _lowest(config: TrainConfig, dtype: torch.dtype) -> torch.dtype:

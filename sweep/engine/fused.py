@@ -6,19 +6,18 @@ An implementation of sweep/engine/plain.py, used where it was proven to give its
 import math
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import stack_module_state
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from sweep.config import TrainConfig
 from sweep.engine.layers import lay_out, lower
+from sweep.engine.memory import Made
 from sweep.engine.optimizer import Numbers, StackedAdamW
 from sweep.engine.plain import Setting, build, run_once
 from sweep.engine.site import NOTHING
-from sweep.engine.traced import Program
+from sweep.engine.traced import Function, Program
 from sweep.engine.vmapped import Skeleton
 
 LARGEST = 2**25  # bytes: members whose tensors are larger together gain nothing but memory
@@ -45,7 +44,8 @@ class Fused:
         self.skeleton = Skeleton(models[0], len(seeds), config)
         self.samples = models[:: len(seeds)]  # one of each trial, until its rates are read
         self.rates = torch.zeros(0)  # (K, sites)
-        self.training, self.evaluation = self.skeleton.gradients, self.skeleton.outcomes
+        self.training: Function = self.skeleton.gradients
+        self.evaluation: Function = self.skeleton.outcomes
         numbers = [Numbers(setting.lr, setting.weight_decay) for setting in settings]
         self.optimizer = StackedAdamW(self.params, numbers, config.schedule, config.epochs)
         self.at_once = 0  # members in one forward and backward pass; the first step finds out
@@ -122,11 +122,11 @@ class Fused:
         n_seeds, on_cpu = len(self.seeds), x.device.type == "cpu"
         params, buffers = self._some(slice(n_seeds))
         copied = {name: buffer.clone() for name, buffer in buffers.items()}
-        with _Largest() as largest:
+        with Made() as made:
             self.skeleton.losses(params, copied, self.rates[:n_seeds], {}, x, y)
         lower(self.skeleton.module)
         self.training, self.evaluation = Program(self.training), Program(self.evaluation)
-        at_once = max(1, LARGEST // largest.bytes) if on_cpu else sys.maxsize
+        at_once = max(1, LARGEST // made.largest) if on_cpu else sys.maxsize
         n_trials = self.n_members // n_seeds
         return n_seeds * math.ceil(n_trials / math.ceil(n_trials / at_once))
 
@@ -161,18 +161,3 @@ class Fused:
     def gradients(self, k: int) -> dict[str, Tensor | None]:
         """Return the gradients of one member by the names of its parameters."""
         return {name: self.optimizer.gradient(name, k) for name in self.params}
-
-
-class _Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sees the largest tensor that is made."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.bytes = 1
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
-        for tensor in made if isinstance(made, tuple | list) else (made,):
-            if isinstance(tensor, Tensor):
-                self.bytes = max(self.bytes, tensor.nbytes)
-        return made

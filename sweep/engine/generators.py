@@ -37,9 +37,13 @@ def seed(kinds: Kinds, key: int) -> None:
         SEED[kind](key % 2**32)
 
 
+def _cuda_runs() -> bool:
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
+
+
 def states() -> dict[str, Any]:
     """Return the state of each generator, comparable."""
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    cuda = torch.cuda.get_rng_state_all() if _cuda_runs() else []
     name, words, *place = np.random.get_state(legacy=True)
     return {
         "torch": torch.get_rng_state().numpy().tobytes(),
@@ -63,7 +67,7 @@ def put_back() -> Iterator[None]:
         np.random.get_state(),
         random.getstate(),
     )
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    cuda = torch.cuda.get_rng_state_all() if _cuda_runs() else []
     try:
         yield
     finally:

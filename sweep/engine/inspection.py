@@ -170,9 +170,10 @@ def _check_use(key: str, trial: Trial) -> None:
     (one, sites), (other_one, _) = seen
     if len(one) == len(other_one) and all(map(_equal, one, other_one)):
         calls = ", ".join(dict.fromkeys(map(str, sites.calls)))
+        seen_calls = f"all that drops is {calls}" if calls else "nothing drops"
         raise BadInput(
             f"{describe(trial.model)}: {key} is searched, but training is the same at "
-            f"{RATES[0]} and {RATES[1]}: {f'all that drops is {calls}' if calls else 'nothing drops'}"
+            f"{RATES[0]} and {RATES[1]}: {seen_calls}"
         )
 
 

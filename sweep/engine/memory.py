@@ -1,10 +1,15 @@
-"""How many members a device holds."""
+"""How many members a device holds: their weights from step to step, and one step's tensors."""
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from sweep.config import TrainConfig
+from sweep.engine.plain import run_once
 
 STATES = 4  # a weight, its gradient and AdamW's two moments
 PART = 2  # of free memory one part may be taken
@@ -13,6 +18,14 @@ PART = 2  # of free memory one part may be taken
 def fits(model: nn.Module, n_members: int, device: torch.device) -> bool:
     """Tell whether the weights of so many members, with what trains them, leave room for steps."""
     return n_members * size(model) <= free(device) / PART
+
+
+def most_members(model: nn.Module, x: Tensor, config: TrainConfig) -> int:
+    """Return how many members of a model can be trained together on batches like x."""
+    with torch.no_grad(), Made() as made:
+        run_once(model.train(), x, config)
+    room = free(x.device) / PART - made.bytes
+    return max(1, int(room // size(model)))
 
 
 def size(model: nn.Module) -> int:
@@ -29,8 +42,26 @@ def free(device: torch.device) -> float:
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         limits = [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")]
-        most, now = (Path(f"/sys/fs/cgroup/memory.{name}").read_text() for name in ("max", "current"))
+        most, now = (
+            Path(f"/sys/fs/cgroup/memory.{name}").read_text() for name in ("max", "current")
+        )
         limits.append(int(most) - int(now))
     except (OSError, ValueError):  # another system, or no limit
         pass
     return min(limits)
+
+
+class Made(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Sees the bytes of all tensors that are made, and of the largest."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.bytes, self.largest = 0, 1
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for tensor in made if isinstance(made, tuple | list) else (made,):
+            if isinstance(tensor, Tensor):
+                self.bytes += tensor.nbytes
+                self.largest = max(self.largest, tensor.nbytes)
+        return made

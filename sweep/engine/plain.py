@@ -13,10 +13,13 @@ from torch.nn import functional as F
 
 from sweep.config import TrainConfig
 from sweep.engine import generators
+from sweep.engine.checkpoint import follow_checkpoints
 from sweep.engine.generators import ALL, Kinds
 from sweep.engine.noise import Noise
 from sweep.engine.optimizer import SCHEDULES
 from sweep.engine.site import Alone, Sites
+
+follow_checkpoints()  # before any model's module imports the name
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,10 @@ def build(setting: Setting, seed: int, device: torch.device, dtype: torch.dtype)
 def outputs_of(model: Callable[[Tensor], Tensor], x: Tensor, config: TrainConfig) -> Tensor:
     """Return what the model says of x, in the dtype of x."""
     with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-        return model(x).to(x.dtype)
+        outputs = model(x)
+    if not isinstance(outputs, Tensor):
+        raise TypeError(f"gives a {type(outputs).__name__}, not a tensor")
+    return outputs.to(x.dtype)
 
 
 def loss_of(outputs: Tensor, y: Tensor, config: TrainConfig) -> Tensor:
@@ -87,7 +93,9 @@ class Plain:
         draws: Kinds = frozenset(),
     ) -> None:
         self.config, self.n_seeds = config, len(seeds)
-        self.models = [build(setting, seed, device, dtype) for setting in settings for seed in seeds]
+        self.models = [
+            build(setting, seed, device, dtype) for setting in settings for seed in seeds
+        ]
         each = [setting for setting in settings for _ in seeds]
         self.optimizers = [
             adamw(model, setting) for model, setting in zip(self.models, each, strict=True)
@@ -97,7 +105,8 @@ class Plain:
             torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: factor(epoch / epochs))
             for optimizer in self.optimizers
         ]
-        self.sites = [Sites(Alone(Noise())) for _ in seeds]
+        self.noises = [Noise() for _ in seeds]
+        self.sites = [Sites(Alone(noise)) for noise in self.noises]
         self.draws = {True: draws, False: draws}  # in training and evaluation: what is to be seeded
         self.known = {True: bool(draws), False: bool(draws)}  # or else found in the first step
         self.in_evaluation = 0  # sites of an evaluation that draw
@@ -109,8 +118,8 @@ class Plain:
     def begin(self, keys: Tensor, training: bool) -> None:
         """Begin an epoch or an evaluation, whose steps have noise keys (n_steps, S)."""
         self.keys, self.training = keys.tolist(), training
-        for sites, own in zip(self.sites, keys.split(1, dim=1), strict=True):
-            sites.source.noise.begin(own)
+        for noise, own in zip(self.noises, torch.split(keys, 1, dim=1), strict=True):
+            noise.begin(own)
         for model in self.models:
             model.train(training)
 
@@ -173,8 +182,8 @@ class Plain:
 
     def _order(self, step: int) -> Iterator[tuple[int, int]]:
         """Yield each member and the place of its seed."""
-        for seed, sites in enumerate(self.sites):
-            sites.source.noise.move(step)
+        for seed, noise in enumerate(self.noises):
+            noise.move(step)
             for k in range(seed, self.n_members, self.n_seeds):
                 yield k, seed
 

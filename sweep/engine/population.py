@@ -16,8 +16,8 @@ from sweep.engine import generators, malloc
 from sweep.engine.difference import Differs, check_evaluation, check_step
 from sweep.engine.fused import Fused
 from sweep.engine.noise import evaluation_keys, order_and_keys
-from sweep.engine.way import Way
 from sweep.engine.plain import Plain, Setting
+from sweep.engine.way import Way
 
 FUSED = Way("fused")
 
@@ -71,7 +71,7 @@ class Population:
         return total
 
     def step(self, x: Tensor, y: Tensor, step: int, check: int | None = None) -> Tensor:
-        """Take one step of the epoch begun, one member's repeated plainly where it is to be checked.
+        """Take one step of the epoch begun; one member's is repeated plainly if asked.
 
         x (S, B, ...), y (S, B). Returns the losses (K,).
         """
@@ -98,7 +98,7 @@ class Population:
 
     def evaluated(self, data: Split) -> Sequence[Tensor]:
         """Return the rows of each batch of an evaluation: the same however many members."""
-        return torch.arange(len(data), device=self.device).split(self.config.eval_batch_size)
+        return torch.split(torch.arange(len(data), device=self.device), self.config.eval_batch_size)
 
     def check(self, data: Split) -> None:
         """Raise Differs where the weights of a member have another loss in its plain model."""

@@ -22,8 +22,8 @@ from sweep.engine.difference import BOUNDS, Differs, compare, compare_all
 from sweep.engine.fused import Fused
 from sweep.engine.memory import fits
 from sweep.engine.noise import evaluation_keys, order_and_keys
-from sweep.engine.way import Way
 from sweep.engine.plain import Plain, Setting, build, run_once
+from sweep.engine.way import Way
 
 SEEDS = (0, 1)
 CONVOLVED = 1 / 4  # part of the arithmetic from which convolutions on a CPU are better not fused
@@ -41,9 +41,9 @@ class Candidates:
 def prove(some: Candidates, config: TrainConfig, data: Data, device: torch.device) -> Way:
     """Return the way in which a model is to be trained, and why where it is plain."""
     here = Way("fused", device=device.type, torch=torch.__version__)
-    if why := _other_at_zero(some, config, data, device):
-        return here.plainly(f"at rate 0 it is another network: {why}", zero=True)
     try:
+        if why := _other_at_zero(some, config, data, device):
+            return here.plainly(f"at rate 0 it is another network: {why}", zero=True)
         _show(some, config, data, device)
     except Differs as found:
         return here.plainly(found.why, found.draws)
@@ -60,8 +60,8 @@ def first_line(error: BaseException) -> str:
 
 def _show(some: Candidates, config: TrainConfig, data: Data, device: torch.device) -> None:
     """Raise Differs where the fused program is not, or should not be, used."""
-    model = build(some.settings[-1], SEEDS[0], device, torch.float32)
-    x, y = data.train[torch.arange(min(config.batch_size, len(data.train)), device=device)]
+    x, _ = data.train[torch.arange(min(config.batch_size, len(data.train)), device=device)]
+    model = build(some.settings[-1], SEEDS[0], device, x.dtype)
     if device.type == "cpu" and _convolutions(model, x, config) > CONVOLVED:
         raise Differs("convolutions on a CPU are faster so")
     if not fits(model, 4 * len(some.settings) * len(SEEDS), device):
@@ -139,7 +139,7 @@ def _compare_evaluation(
 ) -> None:
     for k in range(plain.n_members):
         fused.load(k, plain.member(k))
-    batches = torch.arange(len(val), device=val.inputs.device).split(config.eval_batch_size)
+    batches = torch.split(torch.arange(len(val), device=val.inputs.device), config.eval_batch_size)
     keys = torch.stack([evaluation_keys(seed, 0, 1) for seed in SEEDS], 1)
     for rows in {len(rows): rows for rows in batches}.values():
         losses = []
@@ -155,7 +155,7 @@ def _steps(
     """Yield two steps on whole batches and the last one, with the epoch's keys."""
     size, n = config.batch_size, len(train)
     orders, keys = zip(*(order_and_keys(seed, 0, n, size) for seed in SEEDS), strict=True)
-    rows = torch.stack(orders).to(device).split(size, dim=1)
+    rows = torch.split(torch.stack(orders).to(device), size, dim=1)
     for step in sorted({0, min(1, len(rows) - 1), len(rows) - 1}):
         yield train[rows[step]], torch.stack(keys, 1).to(device), step
 
@@ -192,20 +192,23 @@ def _other_at_zero(
     x, _ = data.train[torch.arange(min(config.batch_size, len(data.train)), device=device)]
     try:
         zero, tiny = (build(s, SEEDS[0], device, x.dtype) for s in (some.zero, some.at_zero))
+        outputs, others = (_said(model, x, config) for model in (zero, tiny))
+    except torch.OutOfMemoryError:
+        raise
     except Exception:
         return None  # a trial at this rate fails by itself
     mine, other = dict(zero.named_parameters()), dict(tiny.named_parameters())
     for name in (*mine, *other):
         if name not in mine or name not in other or not torch.equal(mine[name], other[name]):
             return name
-    for training in (True, False):
-        outputs = []
-        for model in (zero, tiny):
-            with torch.no_grad():
-                outputs.append(run_once(model.train(training), x, config, dropping=False)[0])
-        if not torch.equal(outputs[0], outputs[1]):
-            return "its outputs"
-    return None
+    return None if all(map(torch.equal, outputs, others)) else "its outputs"
+
+
+@torch.no_grad()
+def _said(model: nn.Module, x: Tensor, config: TrainConfig) -> list[Tensor]:
+    """Return what a model says of x in training, nothing dropped, and in evaluation."""
+    modes = (True, False)
+    return [run_once(model.train(mode), x, config, dropping=False)[0] for mode in modes]
 
 
 class _Lowest(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -222,5 +225,3 @@ class _Lowest(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 if isinstance(tensor, Tensor) and BOUNDS.get(tensor.dtype, 0) > BOUNDS[self.dtype]:
                     self.dtype = tensor.dtype
         return made
-
-

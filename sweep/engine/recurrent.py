@@ -19,8 +19,9 @@ def layer_by_layer(function: Any, drop: Drop, x: Tensor, *args: Any) -> Any:
     packed sequences (x, batch_sizes, states, weights, biases, n_layers, p, train, bidirectional).
     """
     packed = not isinstance(args[2], bool)
-    sizes, (states, weights, biases, n, p, train, both) = (args[:1] if packed else ()), (
-        args[1:8] if packed else args[:7]
+    sizes, (states, weights, biases, n, p, train, both) = (
+        (args[:1] if packed else ()),
+        (args[1:8] if packed else args[:7]),
     )
     if not train or n == 1:
         return function(x, *args)

@@ -68,7 +68,7 @@ def feature_dropout(sites: "Sites", func: Any, input: Tensor, p: float, train: b
 
 
 def alpha_dropout(sites: "Sites", func: Any, input: Tensor, p: float, train: bool) -> Tensor:
-    """Set to the value that SELU saturates at, keeping mean and variance (Klambauer et al. 2017)."""
+    """Set to what SELU saturates at, keeping mean and variance (Klambauer et al. 2017)."""
     name = func.__name__.rstrip("_")
     site = sites.next_drop(name, p := float(p)) if train else None
     if site is None:
@@ -181,7 +181,9 @@ def fill(sites: "Sites", func: Any, input: Tensor, *args: Any, **kwargs: Any) ->
     """Fill a tensor with random numbers: uniform_, normal_ and exponential_."""
     if _own(kwargs) or not input.is_floating_point():
         return func(input, *args, **kwargs)
-    first, second = FILLS[func.__name__](*args, **{k: v for k, v in kwargs.items() if v is not None})
+    first, second = FILLS[func.__name__](
+        *args, **{k: v for k, v in kwargs.items() if v is not None}
+    )
     numbers = sites.source.uniform(sites.next(), input.shape).to(input.device)
     if func.__name__ == "uniform_":
         filled = first + _below_one(numbers, input.dtype) * (second - first)

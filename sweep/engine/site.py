@@ -39,7 +39,9 @@ class Call:
     where: str  # the line of the user's code, or of the library's, that led to it
 
     def __str__(self) -> str:
-        return f"{self.function} at rate {0 if self.rate <= NOTHING else self.rate:g} ({self.where})"
+        return (
+            f"{self.function} at rate {0 if self.rate <= NOTHING else self.rate:g} ({self.where})"
+        )
 
 
 class Source(Protocol):
@@ -77,9 +79,7 @@ class Alone:
         mask, rate = self.kept(site, rate, x.shape, x)
         return x * (mask.div_(1 - rate) if rate < 1 else mask)
 
-    def kept(
-        self, site: int, rate: float, shape: torch.Size, like: Tensor
-    ) -> tuple[Tensor, float]:
+    def kept(self, site: int, rate: float, shape: torch.Size, like: Tensor) -> tuple[Tensor, float]:
         rate = self.force or rate
         out = like.new_empty(shape) if shape != like.shape else torch.empty_like(like)
         return torch.lt(self.noise(site, shape)[0], 1 - rate, out=out), rate
@@ -141,12 +141,12 @@ class Sites(TorchFunctionMode):
     def __enter__(self) -> Self:
         self.outer.append(running.sites)
         running.sites = self
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *error: Any) -> None:
         running.sites = self.outer.pop()
-        super().__exit__(*error)
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
 
     def __torch_function__(self, func: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
         rule = RULES.get(func)
@@ -212,47 +212,3 @@ def _reaches(function: types.FunctionType, seen: set[Any]) -> bool:
 
 
 NAMES = {rule.__name__ for rule in RULES}
-
-
-# ---- checkpoints: what is computed again in the backward pass, where no mode is on
-
-
-def _followed(checkpoint: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(checkpoint)
-    def follow(function: Any = None, *args: Any, **kwargs: Any) -> Any:
-        sites = running.sites
-        if sites is None or function is None:
-            return checkpoint(function, *args, **kwargs)
-        first = sites.count
-
-        def resume(*inputs: Any, **more: Any) -> Any:
-            if running.sites is sites:
-                return function(*inputs, **more)
-            after, sites.count = sites.count, first
-            try:
-                with sites:
-                    return function(*inputs, **more)
-            finally:
-                sites.count = after
-
-        return checkpoint(resume, *args, **kwargs)
-
-    return follow
-
-
-def follow_checkpoints() -> None:
-    """Have torch's checkpoint run again as it ran, by whatever name it was imported."""
-    from torch.utils import checkpoint as module
-
-    if hasattr(module.checkpoint, "follows"):
-        return
-    real = module.checkpoint
-    followed = _followed(real)
-    followed.follows = True  # type: ignore[attr-defined]
-    for other in list(sys.modules.values()):
-        for name, value in list(vars(other).items()) if isinstance(other, types.ModuleType) else ():
-            if value is real:
-                setattr(other, name, followed)
-
-
-follow_checkpoints()

@@ -53,7 +53,9 @@ class Program:
             return self.function
         traced: Function = torch.no_grad()(operations)
         copied = {name: buffer.clone() for name, buffer in buffers.items()}
-        if not _same((self.function(weights, again, *args), again), (traced(weights, copied, *args), copied)):
+        if not _same(
+            (self.function(weights, again, *args), again), (traced(weights, copied, *args), copied)
+        ):
             log.warning("not traced: the traced step has other numbers")
             return self.function
         return traced
@@ -64,6 +66,7 @@ def _same(one: Any, other: Any) -> bool:
     (mine, shape), (theirs, other_shape) = tree_flatten(one), tree_flatten(other)
     return shape == other_shape and all(
         torch.equal(a.nan_to_num(), b.nan_to_num()) and torch.equal(a.isnan(), b.isnan())
-        if isinstance(a, Tensor) else a == b
+        if isinstance(a, Tensor)
+        else a == b
         for a, b in zip(mine, theirs, strict=True)
     )

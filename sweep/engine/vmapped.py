@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sweep.config import TrainConfig
 from sweep.engine.layers import Dims, UnderVmap, members_first
@@ -19,6 +20,8 @@ from sweep.engine.site import NOTHING, Sites
 
 Tensors = Mapping[str, Tensor]
 Numbers = dict[int, Tensor]  # site -> its noise (S, ...)
+# that it runs members one by one where it has no rule is nothing a user can mend
+torch._C._functorch._set_vmap_fallback_warning_enabled(False)  # type: ignore[attr-defined]
 
 
 class Skeleton:
@@ -43,23 +46,29 @@ class Skeleton:
         return {site: self.noise(site, shape) for site, shape in shapes.items()}
 
     def losses(
-        self, params: Tensors, buffers: Tensors, rates: Tensor, numbers: Numbers, x: Tensor, y: Tensor
+        self,
+        params: Tensors,
+        buffers: Tensors,
+        rates: Tensor,
+        numbers: Numbers,
+        x: Tensor,
+        y: Tensor,
     ) -> Tensor:
         """Return the losses (K,) of a training step; rates (K, sites), x (S, B, ...), y (S, B)."""
         n_trials = len(rates) // self.n_seeds
         x, y = (t.repeat(n_trials, *[1] * (t.dim() - 1)) for t in (x, y))
         source = _Together(self, numbers)
 
-        def member(params: Tensors, buffers: Tensors, rates: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        def member(
+            params: Tensors, buffers: Tensors, rates: Tensor, x: Tensor, y: Tensor
+        ) -> Tensor:
             with Sites(source.of(rates)):
                 outputs = outputs_of(_Called(self.module, params, buffers), x, self.config)
             return loss_of(outputs, y, self.config)
 
         return torch.vmap(member)(params, buffers, rates, x, y)
 
-    def gradients(
-        self, params: Tensors, *args: Any
-    ) -> tuple[Tensor, dict[str, Tensor | None]]:
+    def gradients(self, params: Tensors, *args: Any) -> tuple[Tensor, dict[str, Tensor | None]]:
         """Return the losses (K,) of a training step and the gradients of each weight, stacked.
 
         None stands for what the loss does not reach; frozen weights have none.
@@ -88,7 +97,8 @@ class _Called:
         self.module, self.state = module, (dict(params), dict(buffers))
 
     def __call__(self, x: Tensor) -> Any:
-        return functional_call(self.module, self.state, (x,))
+        with sdpa_kernel(SDPBackend.MATH):  # others have no rule of vmap: it runs each member alone
+            return functional_call(self.module, self.state, (x,))
 
 
 class _Nothing:
