@@ -1,11 +1,14 @@
 """The statistics against closed forms and against data whose truth is known."""
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from models.mlp import MLP
 from sweep.answer import LOOK_LEVEL, LOOKS, Best, best, candidates, gain, unit
 from sweep.space import Axis
 from sweep.surface import fit
@@ -94,6 +97,78 @@ def test_rates_that_were_listed_are_the_only_candidates():
     points, rows = trials(valley, axis.values, [0, 1], 1e-4, np.random.default_rng(5))
     found = best(points, rows, [axis])
     assert found.point == {"dropout": 0.25} and found.rates == [0.0, 0.25, 0.5]
+
+
+def test_what_failed_of_a_list_is_no_candidate():
+    axis = Axis("dropout", values=(0.0, 0.25, 0.5, 0.75))
+    points = [{"dropout": 0.25}, {"dropout": 0.5}]
+    rows, failed = [{0: 1.0, 1: 1.1}, {0: 1.0, 1: 1.11}], [{"dropout": 0.0}, {"dropout": 0.75}]
+    found = best(points, rows, [axis], failed=failed)
+    assert (found.rates, found.ranges["dropout"].values) == ([0.25, 0.5], [0.25, 0.5])
+    assert found.point["dropout"] in (0.25, 0.5) and found.ranges["dropout"].edge is None
+    again = best([*points, failed[0]], [*rows, {0: 1.0, 1: 1.105}], [axis], failed=failed)
+    assert again.rates == [0.0, 0.25, 0.5]  # a rate that failed once and was trained once
+
+
+def test_a_set_ends_half_way_to_what_failed():
+    rates, rng = np.linspace(0.1, 0.7, 7), np.random.default_rng(3)
+    for sign, edge in ((-1, "high"), (1, "low")):
+        points, rows = trials(lambda r, s=sign: 1 + s * r / 10, rates, [0, 1], 0.03, rng)
+        failed = [{"dropout": 0.0}, {"dropout": 0.8}]
+        found = best(points, rows, [RATE], failed=failed)
+        assert (min(found.rates), max(found.rates)) == (0.05, 0.75)
+        assert found.ranges["dropout"].edge is None
+        assert getattr(found.ranges["dropout"], edge) == (0.75 if edge == "high" else 0.05)
+    failed = [{"dropout": 0.401}, {"dropout": 0.404}]
+    near = best([{"dropout": 0.402}], [{0: 1.0}], [RATE], failed=failed)
+    assert near.point == {"dropout": 0.4}
+
+
+def test_of_several_numbers_only_what_failed_together_is_left_out():
+    axes = [Axis("dropout", values=(0.0, 0.5)), Axis("model.width", values=(8, 64))]
+    points = [{"dropout": 0.0, "model.width": 8}, {"dropout": 0.0, "model.width": 64}]
+    points.append({"dropout": 0.5, "model.width": 8})
+    rows = [{0: 1.0, 1: 1.1}, {0: 0.5, 1: 0.6}, {0: 0.5, 1: 0.6}]
+    failed = [{"dropout": 0.5, "model.width": 64}]
+    found = best(points, rows, axes, failed=failed)
+    assert found.point in points[1:] and found.rates == [0.0, 0.5]
+    lr = Axis("train.lr", low=1e-4, high=1e-2, log=True)
+    points = [{"dropout": 0.0, "train.lr": 1e-3}, {"dropout": 0.0, "train.lr": 2e-3}]
+    failed = [{"dropout": 0.5, "train.lr": 1e-4}]
+    found = best(points, rows[:2], [axes[0], lr], failed=failed)
+    assert found.rates == [0.0] and found.point["dropout"] == 0
+
+
+@pytest.mark.parametrize(
+    ("search", "fails", "trained"),
+    [
+        (["dropout=0.0,0.2,0.6,0.7"], lambda rate: rate > 0.55, [0.0, 0.2]),
+        (["dropout=0.0,0.2,0.6"], lambda rate: rate < 0.1, [0.2, 0.6]),
+        (["sampler=random", "study.n_trials=3"], lambda rate: rate < 0.1, None),
+    ],
+)
+def test_a_rate_that_failed_is_nowhere_in_the_answer(sweep, monkeypatch, search, fails, trained):
+    real = MLP.__init__
+
+    def broken(self, config):
+        if fails(config.dropout) and Path("runs").exists():  # while it is trained, not checked
+            raise ArithmeticError("no luck")
+        real(self, config)
+
+    monkeypatch.setattr(MLP, "__init__", broken)
+    folder = sweep(*search, "study.confirm=true", "train.epochs=1", "study.seeds=1")
+    answer = json.loads((folder / "answer.json").read_text())
+    found, curve = answer["best"]["dropout"], answer["best"]["curve"]["rate"]
+    assert not any(map(fails, [found["value"], found["low"], found["high"], *curve]))
+    assert found["values"] is None or set(found["values"]) <= set(trained)
+    assert trained is None or curve == trained
+    report = (folder / "report.md").read_text()
+    assert "0.7, is among the best" not in report and answer["confirmation"]
+    if fails(0):
+        assert (answer["baseline"], answer["verdict"]) == (None, None)
+        assert "not compared with no dropout: it failed" in report
+    else:
+        assert answer["baseline"] is not None
 
 
 def test_one_trial_is_the_best():

@@ -100,13 +100,19 @@ class Fused:
 
     @torch.no_grad()
     def _read_rates(self, x: Tensor) -> None:
-        """Read the rate of each site off one forward pass of each trial's own model."""
-        found = []
+        """Read the rate of each site off one forward pass of each trial's own model.
+
+        All rates forced to one, they must say the same: the proof has seen a few of them only.
+        """
+        found, outputs = [], []
         for model in self.samples:
-            _, sites = run_once(model.train(), x, self.config)
+            said, sites = run_once(model.train(), x, self.config, force=0.5)
             found.append((sites.count, sites.rates))
+            outputs.append(said)
         if any((n, rates.keys()) != (found[0][0], found[0][1].keys()) for n, rates in found):
             raise RuntimeError("its dropout calls are others at other rates")
+        if not all(torch.equal(outputs[0], other) for other in outputs):
+            raise RuntimeError("its rate acts outside dropout calls too")
         rows = [[rates.get(site, 0.0) for site in range(n)] for n, rates in found]
         rates = torch.tensor(rows, dtype=torch.float64, device=x.device)
         if (rates >= 1).any():
@@ -121,9 +127,9 @@ class Fused:
         """Return how many members to run at once: whole trials, in parts of about equal size."""
         n_seeds, on_cpu = len(self.seeds), x.device.type == "cpu"
         params, buffers = self._some(slice(n_seeds))
-        copied = {name: buffer.clone() for name, buffer in buffers.items()}
+        copied = [{name: t.clone() for name, t in some.items()} for some in (params, buffers)]
         with Made() as made:
-            self.skeleton.losses(params, copied, self.rates[:n_seeds], {}, x, y)
+            self.skeleton.losses(*copied, self.rates[:n_seeds], {}, x, y)
         lower(self.skeleton.module)
         self.training, self.evaluation = Program(self.training), Program(self.evaluation)
         at_once = max(1, LARGEST // made.largest) if on_cpu else sys.maxsize

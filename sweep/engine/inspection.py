@@ -69,7 +69,7 @@ def _try(trial: Trial) -> list[str]:
         _check_outputs(name, outputs, trial)
         loss_of(outputs, trial.y, trial.config).backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
-            outputs, sites = run_once(model.eval(), trial.x, trial.config, noting=True)
+            _, sites = run_once(model.eval(), trial.x, trial.config, noting=True)
     except BadInput:
         raise
     except (Exception, SystemExit) as error:
@@ -122,12 +122,13 @@ def _running_drops() -> bool:
     return running.sites is not None and any(r > NOTHING for r in running.sites.rates.values())
 
 
-def _mixes(model: nn.Module, outputs: Tensor, trial: Trial) -> bool:
+def _mixes(trial: Trial) -> bool:
     """Tell whether half of a batch gives other outputs than in the whole, in evaluation."""
     half = max(1, len(trial.x) // 2)
     try:
         with torch.no_grad():
-            part, _ = run_once(model, trial.x[:half], trial.config)
+            outputs, _ = run_once(trial.built().eval(), trial.x, trial.config)
+            part, _ = run_once(trial.built().eval(), trial.x[:half], trial.config)
     except Exception:
         return True
     scale = 1e-3 if trial.config.precision == "float32" else 0.1

@@ -41,6 +41,9 @@ class Candidates:
 def prove(some: Candidates, config: TrainConfig, data: Data, device: torch.device) -> Way:
     """Return the way in which a model is to be trained, and why where it is plain."""
     here = Way("fused", device=device.type, torch=torch.__version__)
+    some = replace(some, settings=[s for s in some.settings if _builds(s, device)])
+    if len(some.settings) < 2:
+        return here.plainly("it can be built at too few of the rates")
     try:
         if why := _other_at_zero(some, config, data, device):
             return here.plainly(f"at rate 0 it is another network: {why}", zero=True)
@@ -56,6 +59,14 @@ def prove(some: Candidates, config: TrainConfig, data: Data, device: torch.devic
 
 def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _builds(setting: Setting, device: torch.device) -> bool:
+    try:
+        build(setting, SEEDS[0], device, torch.float32)
+    except Exception:
+        return False  # a trial at this rate fails by itself
+    return True
 
 
 def _show(some: Candidates, config: TrainConfig, data: Data, device: torch.device) -> None:
@@ -178,7 +189,7 @@ def _outside(
 ) -> bool:
     """Tell whether models of other rates differ where all dropout calls have one rate."""
     outputs = []
-    for setting in settings[1:]:
+    for setting in settings:
         model = build(setting, SEEDS[0], device, x.dtype).train()
         with torch.no_grad():
             outputs.append(run_once(model, x, config, force=0.5)[0])

@@ -41,21 +41,22 @@ class Program:
     def _trace(
         self, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], *args: Any
     ) -> Function:
-        """Return the operations of a call, which is done once for it: on buffers of its own."""
-        copied = {name: buffer.clone() for name, buffer in buffers.items()}
-        again = {name: buffer.clone() for name, buffer in buffers.items()}
+        """Return the operations of a call, made and compared on copies: forward may change some."""
+
+        def copies() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+            one, other = ({k: t.clone() for k, t in of.items()} for of in (weights, buffers))
+            return one, other
+
         try:  # it takes no methods
-            operations = make_fx(lambda *call: self.function(*call))(weights, copied, *args)
+            operations = make_fx(lambda *call: self.function(*call))(*copies(), *args)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # the tracer's own: the call went well many times before
             log.warning("not traced: %s: %s", type(error).__name__, str(error).partition("\n")[0])
             return self.function
         traced: Function = torch.no_grad()(operations)
-        copied = {name: buffer.clone() for name, buffer in buffers.items()}
-        if not _same(
-            (self.function(weights, again, *args), again), (traced(weights, copied, *args), copied)
-        ):
+        mine, theirs = copies(), copies()
+        if not _same((self.function(*mine, *args), mine), (traced(*theirs, *args), theirs)):
             log.warning("not traced: the traced step has other numbers")
             return self.function
         return traced
