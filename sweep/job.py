@@ -25,15 +25,15 @@ from sweep.config import BadInput, Config, Unreachable, is_rate, typed
 from sweep.culprit import in_halves
 from sweep.curves import Curves, Run
 from sweep.data import Data, load, load_test
-from sweep.engine.difference import Differs
 from sweep.engine.memory import most_members
 from sweep.engine.plain import Setting, build
 from sweep.engine.population import Population
 from sweep.engine.proof import Candidates, prove
 from sweep.engine.site import searched
-from sweep.engine.way import Way
+from sweep.engine.way import Differs, Way
 from sweep.halving import rungs, stay
 from sweep.launcher import in_command, named
+from sweep.mistake import first_line
 from sweep.model import builder
 from sweep.progress import progress
 from sweep.result import CONFIRMATION, Left, Table, Work
@@ -109,7 +109,12 @@ def train(config: Config, work: Work, device: torch.device, folder: Path) -> lis
             return _train(config, work, data, folder, way)
         except Differs as found:
             way = way.plainly(found.why, found.draws)
-            log.warning("trained again, member by member: %s", way.why)
+        except Exception as error:
+            elsewhere = isinstance(error, OSError | Unreachable | torch.AcceleratorError)
+            if elsewhere or not way.fused or len(work.trials) > 1:
+                raise
+            way = way.plainly(f"as one program it fails: {first_line(error)}")
+        log.warning("trained again, member by member: %s", way.why)
         progress.extend(progress.done - done)
 
 

@@ -162,7 +162,7 @@ class Training:
 
     def overrides(self, work: Work) -> list[str]:
         """Return the command line of one job."""
-        return [*self.base_overrides(), f"population='{result.to_json(work)}'"]
+        return [*self.base_overrides(), f"population='{quoted(result.to_json(work))}'"]
 
     def base_overrides(self) -> list[str]:
         """Return what all jobs have in common; none needs what may hold a password."""

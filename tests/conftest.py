@@ -86,6 +86,4 @@ def sites(members, keys, train):
                 )
         with Sites(Alone(noise)):
             model(x)
-    return {
-        path: tuple(map(torch.stack, zip(*each, strict=True))) for path, each in seen.items()
-    }
+    return {path: tuple(map(torch.stack, zip(*each, strict=True))) for path, each in seen.items()}

@@ -11,18 +11,11 @@ from sweep.engine.fused import Fused
 from sweep.engine.noise import Noise
 from sweep.engine.plain import loss_of, outcomes_of, outputs_of
 from sweep.engine.site import Alone, Sites
+from sweep.engine.way import Differs
 
 # by the lowest dtype used: of a loss, relative; of a gradient, relative to the norm of the whole
 BOUNDS = {torch.float64: 1e-9, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}
 Tensors = Mapping[str, Tensor | None]
-
-
-class Differs(Exception):
-    """A population is seen to train otherwise than plainly: it is trained again, plainly."""
-
-    def __init__(self, why: str, draws: tuple[str, ...] = ()) -> None:
-        super().__init__(why)
-        self.why, self.draws = why, draws
 
 
 def compare(name: str, mine: Tensor, plain: Tensor, bound: float) -> None:

@@ -19,6 +19,7 @@ from sweep.engine.plain import Setting, build, run_once
 from sweep.engine.site import NOTHING
 from sweep.engine.traced import Function, Program
 from sweep.engine.vmapped import Skeleton
+from sweep.engine.way import Differs
 
 LARGEST = 2**25  # bytes: members whose tensors are larger together gain nothing but memory
 EVALUATED = {"cpu": 4096, "cuda": 262_144}  # members x samples at once: more leaves the cache
@@ -110,13 +111,13 @@ class Fused:
             found.append((sites.count, sites.rates))
             outputs.append(said)
         if any((n, rates.keys()) != (found[0][0], found[0][1].keys()) for n, rates in found):
-            raise RuntimeError("its dropout calls are others at other rates")
+            raise Differs("its dropout calls are others at other rates")
         if not all(torch.equal(outputs[0], other) for other in outputs):
-            raise RuntimeError("its rate acts outside dropout calls too")
+            raise Differs("its rate acts outside dropout calls too")
         rows = [[rates.get(site, 0.0) for site in range(n)] for n, rates in found]
         rates = torch.tensor(rows, dtype=torch.float64, device=x.device)
         if (rates >= 1).any():
-            raise RuntimeError("one of its dropout calls drops everything")
+            raise Differs("one of its dropout calls drops everything")
         rates[rates <= NOTHING] = 0.0
         self.rates = rates.repeat_interleave(len(self.seeds), 0)
         self.skeleton.live = rates.bool().any(0).tolist()
@@ -127,9 +128,9 @@ class Fused:
         """Return how many members to run at once: whole trials, in parts of about equal size."""
         n_seeds, on_cpu = len(self.seeds), x.device.type == "cpu"
         params, buffers = self._some(slice(n_seeds))
-        copied = [{name: t.clone() for name, t in some.items()} for some in (params, buffers)]
-        with Made() as made:
-            self.skeleton.losses(*copied, self.rates[:n_seeds], {}, x, y)
+        one, other = ({name: t.clone() for name, t in of.items()} for of in (params, buffers))
+        with Made() as made:  # on copies, which forward may change
+            self.skeleton.losses(one, other, self.rates[:n_seeds], {}, x, y)
         lower(self.skeleton.module)
         self.training, self.evaluation = Program(self.training), Program(self.evaluation)
         at_once = max(1, LARGEST // made.largest) if on_cpu else sys.maxsize

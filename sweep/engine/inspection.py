@@ -77,7 +77,7 @@ def _try(trial: Trial) -> list[str]:
     for call in sites.calls:
         if call.rate > NOTHING:
             raise BadInput(f"{name}: drops in evaluation too: {call}")
-    if not sites.drawn and _mixes(model, outputs, trial):
+    if not sites.drawn and _mixes(trial):
         warnings.append("what the model says of a sample in evaluation depends on its batch")
     return warnings
 

@@ -13,11 +13,11 @@ from torch import Tensor
 from sweep.config import TrainConfig
 from sweep.data import Split
 from sweep.engine import generators, malloc
-from sweep.engine.difference import Differs, check_evaluation, check_step
+from sweep.engine.difference import check_evaluation, check_step
 from sweep.engine.fused import Fused
 from sweep.engine.noise import evaluation_keys, order_and_keys
 from sweep.engine.plain import Plain, Setting
-from sweep.engine.way import Way
+from sweep.engine.way import Differs, Way
 
 FUSED = Way("fused")
 

@@ -18,12 +18,13 @@ from sweep.config import TrainConfig
 from sweep.data import Data, Split
 from sweep.engine import generators
 from sweep.engine.attributes import attributes, changed
-from sweep.engine.difference import BOUNDS, Differs, compare, compare_all
+from sweep.engine.difference import BOUNDS, compare, compare_all
 from sweep.engine.fused import Fused
 from sweep.engine.memory import fits
 from sweep.engine.noise import evaluation_keys, order_and_keys
 from sweep.engine.plain import Plain, Setting, build, run_once
-from sweep.engine.way import Way
+from sweep.engine.way import Differs, Way
+from sweep.mistake import first_line
 
 SEEDS = (0, 1)
 CONVOLVED = 1 / 4  # part of the arithmetic from which convolutions on a CPU are better not fused
@@ -46,7 +47,8 @@ def prove(some: Candidates, config: TrainConfig, data: Data, device: torch.devic
         return here.plainly("it can be built at too few of the rates")
     try:
         if why := _other_at_zero(some, config, data, device):
-            return here.plainly(f"at rate 0 it is another network: {why}", zero=True)
+            alike = "so that rate 0 shares only the start and the order of samples with others"
+            return here.plainly(f"at rate 0 it is another network ({why}), {alike}", zero=True)
         _show(some, config, data, device)
     except Differs as found:
         return here.plainly(found.why, found.draws)
@@ -55,10 +57,6 @@ def prove(some: Candidates, config: TrainConfig, data: Data, device: torch.devic
     except Exception as error:
         return here.plainly(f"torch.vmap cannot take it: {first_line(error)}")
     return here
-
-
-def first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _builds(setting: Setting, device: torch.device) -> bool:
@@ -204,10 +202,13 @@ def _other_at_zero(
     try:
         zero, tiny = (build(s, SEEDS[0], device, x.dtype) for s in (some.zero, some.at_zero))
         outputs, others = (_said(model, x, config) for model in (zero, tiny))
+        again = _said(build(some.at_zero, SEEDS[0], device, x.dtype), x, config)
     except torch.OutOfMemoryError:
         raise
     except Exception:
         return None  # a trial at this rate fails by itself
+    if not all(map(torch.equal, others, again)):
+        raise Differs("it draws random numbers that no seed reaches")
     mine, other = dict(zero.named_parameters()), dict(tiny.named_parameters())
     for name in (*mine, *other):
         if name not in mine or name not in other or not torch.equal(mine[name], other[name]):

@@ -21,5 +21,13 @@ class Way:
 
     def plainly(self, why: str, draws: tuple[str, ...] = (), zero: bool = False) -> "Way":
         """Return the plain way, with a reason that may stand in a command line."""
-        plain = re.sub(r"['\"\\\\$]|[^ -~]", "", why)
+        plain = re.sub(r'["\\\\$]|[^ -~]', "", why)
         return replace(self, kind="plain", why=plain[:300], draws=draws, zero=zero)
+
+
+class Differs(Exception):
+    """A population is seen to train otherwise than plainly: it is trained again, plainly."""
+
+    def __init__(self, why: str, draws: tuple[str, ...] = ()) -> None:
+        super().__init__(why)
+        self.why, self.draws = why, draws
