@@ -28,7 +28,7 @@ from sweep.engine.plain import Setting
 from sweep.engine.population import Population
 
 TESTS = ["tests/test_sites.py", "tests/test_population.py", "tests/test_study.py"]
-TESTS += ["tests/test_models.py", "tests/test_model.py"]
+TESTS += ["tests/test_models.py", "tests/test_model.py", "tests/test_hazards.py"]
 SWEEPS = {  # how people sweep, and this project, on the same card: module, workload, more
     f"{name} {kind}": (module, workload, *more)
     for kind in ("gpu", "gpu-narrow")
@@ -59,8 +59,9 @@ def main() -> None:
         for width, trials, seeds in ((256, 8, 3), (256, 16, 1), (1024, 64, 1))
         for precision in ("float32", "bf16")
     ]
-    digits = load(bench_models.DIGITS).to(device).train
-    report["models"] = [bench_models.row(m, digits, device, 5) for m in sorted(bench_models.MODELS)]
+    digits = load(bench_models.DIGITS).to(device)
+    names = [*sorted(bench_models.MODELS), *bench_models.OTHERS]
+    report["models"] = [bench_models.row(name, digits) for name in names]
     report["sweeps"] = {name: sweep(args.device, *command) for name, command in SWEEPS.items()}
     report["default_sweep"] = default_sweep(args.device)
     args.out.write_text(json.dumps(report, indent=2))

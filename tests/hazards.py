@@ -320,6 +320,32 @@ class Divides(Net):
         return super().hidden(x) * (self.p / self.p)
 
 
+class Turned(Net):
+    """Rotated by a complex buffer, as rotary embeddings are."""
+
+    def make(self, config):
+        super().make(config)
+        angles = torch.arange(WIDTH // 2, dtype=torch.float32)
+        self.register_buffer("turn", torch.polar(torch.ones_like(angles), angles))
+
+    def hidden(self, x):
+        pairs = torch.view_as_complex(super().hidden(x).unflatten(-1, (-1, 2)).contiguous())
+        return torch.view_as_real(pairs * self.turn).flatten(-2)
+
+
+class TurnedByHand(Net):
+    def make(self, config):
+        super().make(config)
+        angles = torch.arange(WIDTH // 2, dtype=torch.float32)
+        self.register_buffer("cos", angles.cos())
+        self.register_buffer("sin", angles.sin())
+
+    def hidden(self, x):
+        a, b = super().hidden(x).unflatten(-1, (-1, 2)).unbind(-1)
+        turned = a * self.cos - b * self.sin, a * self.sin + b * self.cos
+        return torch.stack(turned, -1).flatten(-2)
+
+
 class OrFewer(Net):
     """At rate 0 a network without its last layer."""
 

@@ -83,8 +83,9 @@ TWINS = [  # a model, one that does the same, and why it is plain; or it is fuse
     (h.RateRampedByBuffer, h.RateRamped, "torch.vmap cannot take it"),
     (h.RateAsNumber, h.RateAsNumberByBuffer, "its rate acts outside dropout calls"),
     (h.RateAsNumberByBuffer, h.RateAsNumber, "its rate acts outside dropout calls"),
-    (h.Divides, h.Net, ""),
     (h.OrIdentity, h.Net, ""),
+    (h.TurnedByHand, h.Turned, ""),
+    (h.Turned, h.TurnedByHand, ""),
     (h.Attends, h.AttendsByHand, ""),
     (h.DropsInPlace, h.DropsOutOfPlace, ""),
     (h.Depth, h.DepthByHand, ""),
@@ -130,10 +131,16 @@ def test_checkpoints_change_no_bit_of_a_plain_training():
         assert apart(plainly(model), plainly(h.Deep)) == 0
 
 
+def test_model_that_fails_at_rate_0_fails_there_and_there_only(data):
+    way = proven(h.Divides, CONFIG, data)
+    assert (way.kind, way.zero) == ("plain", True)
+    assert way.why == "at rate 0 it fails: float division by zero"
+
+
 def test_model_that_is_another_at_rate_0_is_that_at_rate_0(data):
     way = proven(h.OrFewer, CONFIG, data)
     assert (way.kind, way.zero) == ("plain", True)
-    assert way.why.startswith("at rate 0 it is another network (more.weight), so that rate 0")
+    assert way.why.startswith("at rate 0 it is another network (more.weight), which shares only")
     each = settings(h.OrFewer, CONFIG, data, zero=way.zero)
     curves, states = trained(each, SEEDS, CONFIG, data, way)
     others, _ = plainly(h.Net)

@@ -43,14 +43,18 @@ def compare_all(what: str, mine: Tensors, plain: Tensors, bound: float) -> None:
 
 def _norm(tensor: Tensor | None) -> float:
     """Return the norm of what is finite."""
-    return 0.0 if tensor is None else tensor.double().nan_to_num(0.0, 0.0, 0.0).norm().item()
+    return 0.0 if tensor is None else _wide(tensor).nan_to_num(0.0, 0.0, 0.0).norm().item()
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    return (torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor).double()
 
 
 def _distance(mine: Tensor | None, plain: Tensor | None) -> float:
     """Return the norm of a difference, in which None is zero, and nan equal to nan."""
     if mine is None or plain is None:
         return _norm(plain if mine is None else mine)
-    one, other = mine.double(), plain.double()
+    one, other = _wide(mine), _wide(plain)
     equal = (one == other) | (one.isnan() & other.isnan())
     return torch.where(equal, 0.0, one - other).norm().item()
 

@@ -18,13 +18,18 @@ def _seed_torch(key: int) -> None:
     torch.default_generator.manual_seed(key)  # torch.manual_seed asks every device
 
 
+def _seed_cuda(key: int) -> None:
+    if _cuda_runs():  # else torch would note it for later, each time
+        torch.cuda.manual_seed_all(key)
+
+
 def _seed_numpy(key: int) -> None:
     np.random.seed(key)
 
 
 SEED: dict[str, Callable[[int], object]] = {
     "torch": _seed_torch,
-    "CUDA": torch.cuda.manual_seed_all,
+    "CUDA": _seed_cuda,
     "numpy": _seed_numpy,
     "Python": random.seed,
 }

@@ -20,6 +20,8 @@ from sweep.engine.optimizer import SCHEDULES
 from sweep.engine.site import Alone, Sites
 
 follow_checkpoints()  # before any model's module imports the name
+# of transformers in evaluation: it has other roundings than training, and no rule of vmap
+torch.backends.mha.set_fastpath_enabled(False)
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,14 @@ class Setting:
 
 
 def build(setting: Setting, seed: int, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """Build one network; torch, numpy and Python draw its start from the seed."""
+    """Build one network; torch, numpy and Python draw its start from the seed.
+
+    In single precision its tensors stay of the types that they are built with.
+    """
     with generators.put_back():
         generators.seed(ALL, seed)
-        model = setting.build()
-    return model.to(device, dtype)
+        model = setting.build().to(device)
+    return model.double() if dtype == torch.float64 else model
 
 
 def outputs_of(model: Callable[[Tensor], Tensor], x: Tensor, config: TrainConfig) -> Tensor:

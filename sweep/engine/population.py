@@ -35,8 +35,6 @@ class Population:
         way: Way = FUSED,
     ) -> None:
         malloc.keep_freed()
-        # torch's fast path of transformers in evaluation has other roundings, and no vmap
-        torch.backends.mha.set_fastpath_enabled(False)
         self.seeds, self.config, self.device, self.dtype = tuple(seeds), config, device, dtype
         self.engine: Plain | Fused
         if way.fused:

@@ -47,8 +47,7 @@ def prove(some: Candidates, config: TrainConfig, data: Data, device: torch.devic
         return here.plainly("it can be built at too few of the rates")
     try:
         if why := _other_at_zero(some, config, data, device):
-            alike = "so that rate 0 shares only the start and the order of samples with others"
-            return here.plainly(f"at rate 0 it is another network ({why}), {alike}", zero=True)
+            return here.plainly(f"at rate 0 it {why}", zero=True)
         _show(some, config, data, device)
     except Differs as found:
         return here.plainly(found.why, found.draws)
@@ -197,23 +196,43 @@ def _outside(
 def _other_at_zero(
     some: Candidates, config: TrainConfig, data: Data, device: torch.device
 ) -> str | None:
-    """Say in what the model built at rate 0 differs from what is built in its place, if at all."""
+    """Say what the model does at rate 0 that it does not as it is built in its place, if anything.
+
+    Raises Differs where it is not the same twice.
+    """
     x, _ = data.train[torch.arange(min(config.batch_size, len(data.train)), device=device)]
+
+    def said(setting: Setting) -> tuple[dict[str, Tensor], list[Tensor]]:
+        model = build(setting, SEEDS[0], device, x.dtype)
+        return dict(model.named_parameters()), _said(model, x, config)
+
     try:
-        zero, tiny = (build(s, SEEDS[0], device, x.dtype) for s in (some.zero, some.at_zero))
-        outputs, others = (_said(model, x, config) for model in (zero, tiny))
-        again = _said(build(some.at_zero, SEEDS[0], device, x.dtype), x, config)
+        (tiny, outputs), (_, again) = said(some.at_zero), said(some.at_zero)
     except torch.OutOfMemoryError:
         raise
     except Exception:
         return None  # a trial at this rate fails by itself
-    if not all(map(torch.equal, others, again)):
+    if not _alike(outputs, again):
         raise Differs("it draws random numbers that no seed reaches")
-    mine, other = dict(zero.named_parameters()), dict(tiny.named_parameters())
-    for name in (*mine, *other):
-        if name not in mine or name not in other or not torch.equal(mine[name], other[name]):
-            return name
-    return None if all(map(torch.equal, outputs, others)) else "its outputs"
+    try:
+        zero, others = said(some.zero)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        return f"fails: {first_line(error)}"
+    other = next((n for n in (*zero, *tiny) if not _alike(zero.get(n), tiny.get(n))), None)
+    if other or not _alike(outputs, others):
+        name = other or "its outputs"
+        return f"is another network ({name}), which shares only start and order with other rates"
+    return None
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return one.shape == other.shape and torch.equal(one.nan_to_num(), other.nan_to_num())
+    if isinstance(one, list):
+        return all(map(_alike, one, other))
+    return False
 
 
 @torch.no_grad()
