@@ -337,8 +337,9 @@ class TurnedByHand(Net):
     def make(self, config):
         super().make(config)
         angles = torch.arange(WIDTH // 2, dtype=torch.float32)
-        self.register_buffer("cos", angles.cos())
-        self.register_buffer("sin", angles.sin())
+        turn = torch.polar(torch.ones_like(angles), angles)
+        self.register_buffer("cos", turn.real.clone())
+        self.register_buffer("sin", turn.imag.clone())
 
     def hidden(self, x):
         a, b = super().hidden(x).unflatten(-1, (-1, 2)).unbind(-1)
