@@ -26,9 +26,10 @@ from sweep.culprit import in_halves
 from sweep.curves import Curves, Run
 from sweep.data import Data, load, load_test
 from sweep.engine.memory import most_members
+from sweep.engine.outside import Candidates
 from sweep.engine.plain import Setting, build
 from sweep.engine.population import Population
-from sweep.engine.proof import Candidates, prove
+from sweep.engine.proof import prove
 from sweep.engine.site import searched
 from sweep.engine.way import Differs, Way
 from sweep.halving import rungs, stay

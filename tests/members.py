@@ -7,9 +7,10 @@ from torch import nn
 
 from sweep.config import TrainConfig
 from sweep.data import Data, Split
+from sweep.engine.outside import Candidates
 from sweep.engine.plain import Setting
 from sweep.engine.population import Population
-from sweep.engine.proof import Candidates, prove
+from sweep.engine.proof import prove
 from sweep.engine.site import searched
 from sweep.engine.way import Way
 from tests.conftest import DEVICE

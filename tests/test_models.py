@@ -14,9 +14,10 @@ from sweep.config import BadInput, TrainConfig
 from sweep.data import Data, Split
 from sweep.engine.inspection import try_out
 from sweep.engine.noise import order_and_keys
+from sweep.engine.outside import Candidates
 from sweep.engine.plain import Setting
 from sweep.engine.population import FUSED, Population
-from sweep.engine.proof import Candidates, prove
+from sweep.engine.proof import prove
 from sweep.engine.site import TINY
 from sweep.engine.way import Way
 from sweep.model import builder, config_class, model_class

@@ -5,8 +5,8 @@ losses, gradients, buffers, the weights after AdamW, and the losses in evaluatio
 see later is checked as it trains (sweep/engine/difference.py, traced.py).
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -22,21 +22,12 @@ from sweep.engine.difference import BOUNDS, compare, compare_all
 from sweep.engine.fused import Fused
 from sweep.engine.memory import fits
 from sweep.engine.noise import evaluation_keys, order_and_keys
+from sweep.engine.outside import SEEDS, Candidates, acts_outside, other_at_zero
 from sweep.engine.plain import Plain, Setting, build, run_once
 from sweep.engine.way import Differs, Way
 from sweep.mistake import first_line
 
-SEEDS = (0, 1)
 CONVOLVED = 1 / 4  # part of the arithmetic from which convolutions on a CPU are better not fused
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """What the proof trains: the lowest, a middle and the highest rate of a search."""
-
-    settings: Sequence[Setting]
-    zero: Setting  # all rates at 0
-    at_zero: Setting  # the same with the rates as they are built in its place
 
 
 def prove(some: Candidates, config: TrainConfig, data: Data, device: torch.device) -> Way:
@@ -45,10 +36,11 @@ def prove(some: Candidates, config: TrainConfig, data: Data, device: torch.devic
     some = replace(some, settings=[s for s in some.settings if _builds(s, device)])
     if len(some.settings) < 2:
         return here.plainly("it can be built at too few of the rates")
+    x, _ = data.train[torch.arange(min(config.batch_size, len(data.train)), device=device)]
     try:
-        if why := _other_at_zero(some, config, data, device):
+        if why := other_at_zero(some, x, config, device):
             return here.plainly(f"at rate 0 it {why}", zero=True)
-        _show(some, config, data, device)
+        _show(some, x, config, data)
     except Differs as found:
         return here.plainly(found.why, found.draws)
     except torch.OutOfMemoryError:
@@ -66,9 +58,9 @@ def _builds(setting: Setting, device: torch.device) -> bool:
     return True
 
 
-def _show(some: Candidates, config: TrainConfig, data: Data, device: torch.device) -> None:
-    """Raise Differs where the fused program is not, or should not be, used."""
-    x, _ = data.train[torch.arange(min(config.batch_size, len(data.train)), device=device)]
+def _show(some: Candidates, x: Tensor, config: TrainConfig, data: Data) -> None:
+    """Raise Differs where the fused program is not, or should not be, used; x is a batch."""
+    device = x.device
     model = build(some.settings[-1], SEEDS[0], device, x.dtype)
     if device.type == "cpu" and _convolutions(model, x, config) > CONVOLVED:
         raise Differs("convolutions on a CPU are faster so")
@@ -78,7 +70,7 @@ def _show(some: Candidates, config: TrainConfig, data: Data, device: torch.devic
     double = replace(data, train=_double(data.train), val=_double(data.val))
     arguments = some.settings, SEEDS, exact, device, torch.float64
     bound = _plain_steps(lambda: Plain(*arguments), double.train, exact, device)
-    if _outside(some.settings, x, config, device):
+    if acts_outside(some, x, config, device):
         raise Differs("its rate acts outside dropout calls too")
     plain, fused = Plain(*arguments), Fused(*arguments)
     for batch, keys, step in _steps(double.train, exact, device):
@@ -179,67 +171,6 @@ def _convolutions(model: nn.Module, x: Tensor, config: TrainConfig) -> float:
     counts = counter.get_flop_counts().get("Global", {})
     convolved = sum(n for function, n in counts.items() if "conv" in str(function))
     return convolved / max(1, counter.get_total_flops())
-
-
-def _outside(
-    settings: Sequence[Setting], x: Tensor, config: TrainConfig, device: torch.device
-) -> bool:
-    """Tell whether models of other rates differ where all dropout calls have one rate."""
-    outputs = []
-    for setting in settings:
-        model = build(setting, SEEDS[0], device, x.dtype).train()
-        with torch.no_grad():
-            outputs.append(run_once(model, x, config, force=0.5)[0])
-    return any(not torch.equal(outputs[0], other) for other in outputs[1:])
-
-
-def _other_at_zero(
-    some: Candidates, config: TrainConfig, data: Data, device: torch.device
-) -> str | None:
-    """Say what the model does at rate 0 that it does not as it is built in its place, if anything.
-
-    Raises Differs where it is not the same twice.
-    """
-    x, _ = data.train[torch.arange(min(config.batch_size, len(data.train)), device=device)]
-
-    def said(setting: Setting) -> tuple[dict[str, Tensor], list[Tensor]]:
-        model = build(setting, SEEDS[0], device, x.dtype)
-        return dict(model.named_parameters()), _said(model, x, config)
-
-    try:
-        (tiny, outputs), (_, again) = said(some.at_zero), said(some.at_zero)
-    except torch.OutOfMemoryError:
-        raise
-    except Exception:
-        return None  # a trial at this rate fails by itself
-    if not _alike(outputs, again):
-        raise Differs("it draws random numbers that no seed reaches")
-    try:
-        zero, others = said(some.zero)
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:
-        return f"fails: {first_line(error)}"
-    other = next((n for n in (*zero, *tiny) if not _alike(zero.get(n), tiny.get(n))), None)
-    if other or not _alike(outputs, others):
-        name = other or "its outputs"
-        return f"is another network ({name}), which shares only start and order with other rates"
-    return None
-
-
-def _alike(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return one.shape == other.shape and torch.equal(one.nan_to_num(), other.nan_to_num())
-    if isinstance(one, list):
-        return all(map(_alike, one, other))
-    return False
-
-
-@torch.no_grad()
-def _said(model: nn.Module, x: Tensor, config: TrainConfig) -> list[Tensor]:
-    """Return what a model says of x in training, nothing dropped, and in evaluation."""
-    modes = (True, False)
-    return [run_once(model.train(mode), x, config, dropping=False)[0] for mode in modes]
 
 
 class _Lowest(TorchDispatchMode):  # type: ignore[no-untyped-call]

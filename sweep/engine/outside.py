@@ -1,0 +1,82 @@
+"""Where a rate acts beside its dropout calls: as a number in the network, or on what is built."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sweep.config import TrainConfig
+from sweep.engine.plain import Setting, build, run_once
+from sweep.engine.way import Differs
+from sweep.mistake import first_line
+
+SEEDS = (0, 1)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What the proof trains: the lowest, a middle and the highest rate of a search."""
+
+    settings: Sequence[Setting]
+    zero: Setting  # all rates at 0
+    at_zero: Setting  # the same with the rates as they are built in its place
+
+
+def acts_outside(some: Candidates, x: Tensor, config: TrainConfig, device: torch.device) -> bool:
+    """Tell whether models of other rates differ where all dropout calls have one rate."""
+    outputs = []
+    for setting in some.settings:
+        model = build(setting, SEEDS[0], device, x.dtype).train()
+        with torch.no_grad():
+            outputs.append(run_once(model, x, config, force=0.5)[0])
+    return any(not torch.equal(outputs[0], other) for other in outputs[1:])
+
+
+def other_at_zero(
+    some: Candidates, x: Tensor, config: TrainConfig, device: torch.device
+) -> str | None:
+    """Say what the model does at rate 0 that it does not as it is built in its place, if anything.
+
+    Raises Differs where it is not the same twice.
+    """
+
+    def said(setting: Setting) -> tuple[dict[str, Tensor], list[Tensor]]:
+        model = build(setting, SEEDS[0], device, x.dtype)
+        return dict(model.named_parameters()), _said(model, x, config)
+
+    try:
+        (tiny, outputs), (_, again) = said(some.at_zero), said(some.at_zero)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:
+        return None  # a trial at this rate fails by itself
+    if not _alike(outputs, again):
+        raise Differs("it draws random numbers that no seed reaches")
+    try:
+        zero, others = said(some.zero)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        return f"fails: {first_line(error)}"
+    other = next((n for n in (*zero, *tiny) if not _alike(zero.get(n), tiny.get(n))), None)
+    if other or not _alike(outputs, others):
+        name = other or "its outputs"
+        return f"is another network ({name}), which shares only start and order with other rates"
+    return None
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return one.shape == other.shape and torch.equal(one.nan_to_num(), other.nan_to_num())
+    if isinstance(one, list):
+        return all(map(_alike, one, other))
+    return False
+
+
+@torch.no_grad()
+def _said(model: nn.Module, x: Tensor, config: TrainConfig) -> list[Tensor]:
+    """Return what a model says of x in training, nothing dropped, and in evaluation."""
+    modes = (True, False)
+    return [run_once(model.train(mode), x, config, dropping=False)[0] for mode in modes]
