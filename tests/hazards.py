@@ -347,6 +347,26 @@ class TurnedByHand(Net):
         return torch.stack(turned, -1).flatten(-2)
 
 
+class WritesInput(Net):
+    def hidden(self, x):
+        return super().hidden(x.add_(1.0))
+
+
+class AddsToInput(Net):
+    def hidden(self, x):
+        return super().hidden(x + 1.0)
+
+
+class Compiled(Net):
+    """Whose dropout stands in a part that is compiled."""
+
+    def make(self, config):
+        self.part = torch.compile(nn.Sequential(nn.ReLU(), nn.Dropout(config.dropout)))
+
+    def hidden(self, x):
+        return self.part(self.fc1(x))
+
+
 class OrFewer(Net):
     """At rate 0 a network without its last layer."""
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sweep.config import BadInput, TrainConfig, is_rate
 from sweep.data import Data
 from sweep.engine.noise import order_and_keys
-from sweep.engine.plain import Setting, build, loss_of, outputs_of, run_once
+from sweep.engine.plain import Setting, adamw, build, loss_of, outputs_of, run_once
 from sweep.engine.site import NOT_USERS, NOTHING, Sites, shown
 from sweep.mistake import first_line
 from sweep.model import builder, describe, variants
@@ -67,7 +67,7 @@ def _try(trial: Trial) -> list[str]:
         warnings = _watch_norms(model)
         outputs, _ = run_once(model.train(), trial.x, trial.config)
         _check_outputs(name, outputs, trial)
-        loss_of(outputs, trial.y, trial.config).backward()  # type: ignore[no-untyped-call]
+        _finish_step(model, outputs, trial)
         with torch.no_grad():
             _, sites = run_once(model.eval(), trial.x, trial.config, noting=True)
     except BadInput:
@@ -80,6 +80,11 @@ def _try(trial: Trial) -> list[str]:
     if not sites.drawn and _mixes(trial):
         warnings.append("what the model says of a sample in evaluation depends on its batch")
     return warnings
+
+
+def _finish_step(model: nn.Module, outputs: Tensor, trial: Trial) -> None:
+    loss_of(outputs, trial.y, trial.config).backward()  # type: ignore[no-untyped-call]
+    adamw(model, Setting(trial.built, 0.0, 0.0)).step()
 
 
 def _check_kind(name: str, model: nn.Module) -> None:
@@ -148,7 +153,8 @@ OURS = NOT_USERS[1].removesuffix("engine")
 def _watched_only(trial: Trial) -> str:
     """Say so where a model that failed does not fail without our watching its calls."""
     try:
-        outputs_of(trial.built().train(), trial.x, trial.config)
+        model = trial.built().train()
+        _finish_step(model, outputs_of(model, trial.x.clone(), trial.config), trial)
     except (Exception, SystemExit):
         return ""
     return "; it does so only where its dropout calls are watched"

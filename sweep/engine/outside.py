@@ -53,7 +53,7 @@ def other_at_zero(
     except Exception:
         return None  # a trial at this rate fails by itself
     if not _alike(outputs, again):
-        raise Differs("it draws random numbers that no seed reaches")
+        raise Differs("it is not the same twice: something that it draws or keeps has no seed")
     try:
         zero, others = said(some.zero)
     except torch.OutOfMemoryError:

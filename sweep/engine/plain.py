@@ -4,6 +4,7 @@ It is built by its own class at its own rate after the seed was set, and has its
 attributes and frozen weights. Only where its random numbers come from is ours (sweep/engine/site).
 """
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from sweep.engine.generators import ALL, Kinds
 from sweep.engine.noise import Noise
 from sweep.engine.optimizer import SCHEDULES
 from sweep.engine.site import Alone, Sites
+from sweep.engine.way import Differs
 
 follow_checkpoints()  # before any model's module imports the name
 # of transformers in evaluation: it has other roundings than training, and no rule of vmap
@@ -41,6 +43,8 @@ def build(setting: Setting, seed: int, device: torch.device, dtype: torch.dtype)
     with generators.put_back():
         generators.seed(ALL, seed)
         model = setting.build().to(device)
+    if "torch._dynamo" in sys.modules:  # what is compiled runs as written: its calls are seen
+        torch.compiler.set_stance("force_eager")
     return model.double() if dtype == torch.float64 else model
 
 
@@ -80,7 +84,7 @@ def run_once(
     with generators.put_back():
         generators.seed(ALL, 0)
         with Sites(Alone(noise, force), noting, dropping) as sites:
-            return outputs_of(model, x, config), sites
+            return outputs_of(model, x.clone(), config), sites  # which forward may write into
 
 
 class Plain:
@@ -114,6 +118,7 @@ class Plain:
         self.sites = [Sites(Alone(noise)) for noise in self.noises]
         self.draws = {True: draws, False: draws}  # in training and evaluation: what is to be seeded
         self.known = {True: bool(draws), False: bool(draws)}  # or else found in the first step
+        self.writes = bool(draws)  # whether forward may write into its input
         self.in_evaluation = 0  # sites of an evaluation that draw
 
     @property
@@ -134,7 +139,7 @@ class Plain:
         def member(k: int, seed: int) -> Tensor:
             self.optimizers[k].zero_grad()
             with self.sites[seed].begin():
-                outputs = outputs_of(self.models[k], x[seed], self.config)
+                outputs = self._outputs(k, x[seed])
             loss = loss_of(outputs, y[seed], self.config)
             loss.backward()  # type: ignore[no-untyped-call]
             return loss.detach()
@@ -156,11 +161,22 @@ class Plain:
 
         def member(k: int, seed: int) -> Tensor:
             with self.sites[seed].begin() as sites:
-                outputs = outputs_of(self.models[k], x, self.config)
+                outputs = self._outputs(k, x)
             self.in_evaluation = max(self.in_evaluation, sites.drawn)
             return outcomes_of(outputs, y, self.config)
 
         return torch.stack(self._each(member, step), 1)
+
+    def _outputs(self, k: int, x: Tensor) -> Tensor:
+        """Run a member on a batch, of which each has its own where forward writes into it."""
+        own = x if self.known[self.training] and not self.writes else x.clone()
+        version = own._version
+        outputs = outputs_of(self.models[k], own, self.config)
+        if own._version != version and not self.writes:
+            if own is x:
+                raise Differs("its forward writes into its input", tuple(sorted(ALL)))
+            self.writes = True
+        return outputs
 
     def _each(self, member: Callable[[int, int], Tensor], step: int) -> list[Tensor]:
         """Do a step of each member: seed by seed, so that its rates share what is drawn."""

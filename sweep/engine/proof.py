@@ -99,6 +99,8 @@ def _plain_steps(
         raise
     except Exception as error:
         raise Differs(f"in double precision it fails: {first_line(error)}") from None
+    if plain.writes:
+        raise Differs("its forward writes into its input")
     for was, model in zip(before, plain.models, strict=True):
         if name := changed(was, attributes(model)):
             raise Differs(f"its forward changes {name}, which is no parameter and no buffer")
