@@ -18,6 +18,8 @@ from sweep.mistake import first_line, why
 from sweep.space import Axis
 from sweep.target import find
 
+TINY_RATE = 2.0**-40  # in place of 0 where no other rate is searched
+
 
 def model_class(target: str) -> type[nn.Module]:
     """Import the class that model._target_ names, such as models.mlp.MLP."""
@@ -137,7 +139,30 @@ def variants(model: Mapping[str, Any], axes: Sequence[Axis]) -> list[dict[str, A
     ]
 
 
+def tried_rates(axes: Sequence[Axis]) -> list[float]:
+    """Return the rates that a model is tried at: those searched, the middle one first, and no 0.
+
+    At 0 nothing would be seen to drop.
+    """
+    axis = next((axis for axis in axes if axis.key == "dropout"), None)
+    if axis is None:
+        return [0.5, 0.1]
+    values = sorted(axis.values or (*axis.ends, sum(axis.ends) / 2))
+    middle = values[len(values) // 2]
+    rates = [float(rate) for rate in dict.fromkeys((middle, *values)) if rate > 0]
+    return rates[:8] or [TINY_RATE]
+
+
 def check_numbers(model: Mapping[str, Any], axes: Sequence[Axis]) -> None:
     """Raise BadInput where the model's own config refuses a number; needs no data."""
     for variant in variants(model, axes):
-        builder(variant, 0.5, input_shape=(1, 28, 28), n_classes=10)
+        first: BadInput | None = None
+        for rate in tried_rates(axes):
+            try:
+                builder(variant, rate, input_shape=(1, 28, 28), n_classes=10)
+                break
+            except BadInput as error:
+                first = first or error
+        else:
+            assert first
+            raise first

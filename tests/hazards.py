@@ -367,6 +367,39 @@ class Compiled(Net):
         return self.part(self.fc1(x))
 
 
+class MakesParameter(Net):
+    """One of whose numbers a trace would freeze."""
+
+    def hidden(self, x):
+        h = F.relu(self.fc1(x))
+        return self.drop(h * nn.Parameter(h.detach().mean(0) + 1))
+
+
+class MakesTensor(Net):
+    def hidden(self, x):
+        h = F.relu(self.fc1(x))
+        return self.drop(h * (h.detach().mean(0) + 1))
+
+
+class SeedsItself(Net):
+    """Whose random features are always the same."""
+
+    def hidden(self, x):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(3)
+            return super().hidden(x) * torch.randn(WIDTH).to(x)
+
+
+class SeededBefore(Net):
+    def make(self, config):
+        super().make(config)
+        features = torch.randn(WIDTH, generator=torch.Generator().manual_seed(3))
+        self.register_buffer("features", features)
+
+    def hidden(self, x):
+        return super().hidden(x) * self.features
+
+
 class OrFewer(Net):
     """At rate 0 a network without its last layer."""
 

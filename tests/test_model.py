@@ -61,6 +61,25 @@ class Always(Functional):
         return Plain.forward(self, F.dropout(x, self.rate))
 
 
+class Low(Plain):
+    """Whose rate must be low; all that are searched here are but one."""
+
+    def __init__(self, config):
+        if config.dropout > 0.3:
+            raise ArithmeticError("high")
+        super().__init__(config)
+
+
+class Late(Functional):
+    """Drops from its fifth step on."""
+
+    steps = 0
+
+    def forward(self, x):
+        self.steps += 1
+        return Plain.forward(self, F.dropout(x, self.rate * (self.steps > 4), self.training))
+
+
 class Subclass(Plain):
     def __init__(self, config):
         super().__init__(config)
@@ -186,7 +205,7 @@ DATA = load(MNIST5K)
 def attempt(name, *keys):
     """Inspect a model of this file as a search of dropout, and of other rates, would."""
     model = {"_target_": f"{HERE}.{name}", "units": 8, **dict.fromkeys(keys, 0.0)}
-    axes = [Axis(key, (0.0, 0.5)) for key in ("dropout", *(f"model.{key}" for key in keys))]
+    axes = [Axis(key, (0.0, 0.2, 0.5)) for key in ("dropout", *(f"model.{key}" for key in keys))]
     return try_out(model, axes, DATA, TrainConfig(batch_size=32))
 
 
@@ -208,7 +227,18 @@ def test_a_model_without_a_dataclass_gets_a_namespace():
 
 @pytest.mark.parametrize(
     "name",
-    ["Plain", "Unresolved", "Picky", "Functional", "Subclass", "Lazy", "ByKeyword", "Dataclassed"],
+    [
+        "Plain",
+        "Unresolved",
+        "Picky",
+        "Functional",
+        "Subclass",
+        "Lazy",
+        "ByKeyword",
+        "Dataclassed",
+        "Low",
+        "Late",
+    ],
 )
 def test_models_as_people_write_them_are_taken(name):
     assert attempt(name) == []
@@ -223,7 +253,7 @@ def test_models_as_people_write_them_are_taken(name):
         ),
         ("Without", "dropout is searched, but .*: nothing drops"),
         ("Narrow", r"gives \(5,\) for a sample, not the 10 classes"),
-        ("Always", r"drops in evaluation too: dropout at rate 0\.5 \(tests/test_model\.py:"),
+        ("Always", r"drops in evaluation too: dropout at rate 0\.2 \(tests/test_model\.py:"),
         ("Parallel", "head is DataParallel: a model must be on one device"),
         ("Broken", r"model\.units=8: .* \(tests/test_model\.py:\d+\)$"),
         ("Mute", r"model\.units=8: AssertionError \(tests/test_model\.py:"),

@@ -149,6 +149,7 @@ DROPS = {  # what is called in training at rate 0.3, and what it must give
     "bernoulli_": (lambda x: x * torch.empty_like(x).bernoulli_(0.7), X * KEPT),
     "bernoulli": (lambda x: x * torch.bernoulli(torch.full_like(x, 0.7)), X * KEPT),
     "rand": (lambda x: x * (torch.rand(SHAPE) < 0.7), X * KEPT),
+    "rand, no generator": (lambda x: x * (torch.rand(SHAPE, generator=None) < 0.7), X * KEPT),
     "rand_like": (lambda x: x * (torch.rand_like(x) < 0.7), X * KEPT),
     "uniform_": (lambda x: x * (torch.empty(SHAPE).uniform_(-1, 1) < 0.4), X * KEPT),
 }

@@ -5,7 +5,7 @@ Refused is only what is no use in plain PyTorch either, before anything is writt
 
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,16 +13,18 @@ from torch import Tensor, nn
 
 from sweep.config import BadInput, TrainConfig, is_rate
 from sweep.data import Data
+from sweep.engine.attributes import attributes, changed
 from sweep.engine.noise import order_and_keys
 from sweep.engine.plain import Setting, adamw, build, loss_of, outputs_of, run_once
-from sweep.engine.site import NOT_USERS, NOTHING, Sites, shown
+from sweep.engine.site import NOT_USERS, NOTHING, Call, shown
 from sweep.mistake import first_line
-from sweep.model import builder, describe, variants
+from sweep.model import builder, describe, tried_rates, variants
 from sweep.space import Axis
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 SEVERAL_DEVICES = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 RATES = 0.25, 0.75  # must not train alike where the rate is searched
+STEPS = 3  # of the training that is compared
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,10 @@ class Trial:
     data: Data
     config: TrainConfig
 
-    def built(self, rate: float = 0.5) -> nn.Module:
-        make = builder(self.model, rate, self.data.input_shape, self.data.n_classes)
+    rate: float
+
+    def built(self) -> nn.Module:
+        make = builder(self.model, self.rate, self.data.input_shape, self.data.n_classes)
         return build(Setting(make, 0.0, 0.0), 0, torch.device("cpu"), torch.float32)
 
 
@@ -52,11 +56,29 @@ def try_out(
     x, y = data.train[order[: config.batch_size]]
     found: list[str] = []
     for variant in variants(model, axes):
-        found = _try(Trial(variant, x.float(), y, data, config))
+        found = _try_rates(
+            [Trial(variant, x.float(), y, data, config, rate) for rate in tried_rates(axes)]
+        )
     for axis in axes:
         if is_rate(axis.key):
-            _check_use(axis.key, Trial(model, x.float(), y, data, config))
+            _check_use(axis.key, Trial(model, x.float(), y, data, config, tried_rates(axes)[0]))
     return found
+
+
+class _Fails(BadInput):
+    """The model's own failure."""
+
+
+def _try_rates(trials: Sequence[Trial]) -> list[str]:
+    """Try a model at one searched rate after another, until it does not fail by itself."""
+    first: _Fails | None = None
+    for trial in trials:
+        try:
+            return _try(trial)
+        except _Fails as error:
+            first = first or error
+    assert first
+    raise first
 
 
 def _try(trial: Trial) -> list[str]:
@@ -73,7 +95,7 @@ def _try(trial: Trial) -> list[str]:
     except BadInput:
         raise
     except (Exception, SystemExit) as error:
-        raise BadInput(f"{name}: {_told(error)}{_watched_only(trial)}") from error
+        raise _Fails(f"{name}: {_told(error)}{_watched_only(trial)}") from error
     for call in sites.calls:
         if call.rate > NOTHING:
             raise BadInput(f"{name}: drops in evaluation too: {call}")
@@ -144,7 +166,10 @@ def _told(error: BaseException) -> str:
     """Return an error in one line, with the line of the user's code, or a library's, it is from."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not frame.filename.startswith((*NOT_USERS, OURS))]
-    return first_line(error) + (f" ({shown(own[-1].filename)}:{own[-1].lineno})" if own else "")
+    text = first_line(error)
+    if "SimpleNamespace" in text:
+        text += "; __init__ is given one config object, with dropout and the numbers of the YAML"
+    return text + (f" ({shown(own[-1].filename)}:{own[-1].lineno})" if own else "")
 
 
 OURS = NOT_USERS[1].removesuffix("engine")
@@ -161,27 +186,38 @@ def _watched_only(trial: Trial) -> str:
 
 
 def _check_use(key: str, trial: Trial) -> None:
-    """Raise BadInput where two values of a rate give the same outputs and gradients."""
-    seen: list[tuple[list[Tensor | None], Sites]] = []
-    for rate in RATES:
-        name = key.removeprefix("model.")
-        model = dict(trial.model) if key == "dropout" else {**trial.model, name: rate}
-        other = Trial(model, trial.x, trial.y, trial.data, trial.config)
-        try:
-            built = other.built(rate if key == "dropout" else 0.5).train()
-            outputs, sites = run_once(built, trial.x, trial.config, noting=True)
-            loss_of(outputs, trial.y, trial.config).backward()  # type: ignore[no-untyped-call]
-        except Exception:
-            return  # at this rate, which may not be searched; a trial of it fails by itself
-        seen.append(([outputs, *(p.grad for p in built.parameters())], sites))
-    (one, sites), (other_one, _) = seen
-    if len(one) == len(other_one) and all(map(_equal, one, other_one)):
-        calls = ", ".join(dict.fromkeys(map(str, sites.calls)))
-        seen_calls = f"all that drops is {calls}" if calls else "nothing drops"
-        raise BadInput(
-            f"{describe(trial.model)}: {key} is searched, but training is the same at "
-            f"{RATES[0]} and {RATES[1]}: {seen_calls}"
-        )
+    """Raise BadInput where two values of a rate give the same outputs and gradients in all steps.
+
+    A forward that changes what is no tensor may drop later, and numbers that diverged tell nothing.
+    """
+    try:
+        (one, calls), (other, _) = (_trained(key, trial, rate) for rate in RATES)
+    except Exception:
+        return  # at this rate, which may not be searched; a trial of it fails by itself
+    if one is None or other is None or len(one) != len(other) or not all(map(_equal, one, other)):
+        return
+    seen = ", ".join(dict.fromkeys(map(str, calls)))
+    raise BadInput(
+        f"{describe(trial.model)}: {key} is searched, but training is the same at "
+        f"{RATES[0]} and {RATES[1]}: {f'all that drops is {seen}' if seen else 'nothing drops'}"
+    )
+
+
+def _trained(key: str, trial: Trial, rate: float) -> tuple[list[Tensor | None] | None, list[Call]]:
+    """Return outputs and gradients of some steps at a rate, if they tell, and what drops."""
+    numbers = {} if key == "dropout" else {key.removeprefix("model."): rate}
+    at = trial.rate if numbers else rate
+    model = replace(trial, model={**trial.model, **numbers}, rate=at).built().train()
+    optimizer, before = adamw(model, Setting(trial.built, trial.config.lr, 0.0)), attributes(model)
+    found: list[Tensor | None] = []
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        outputs, sites = run_once(model, trial.x, trial.config, noting=True)
+        loss_of(outputs, trial.y, trial.config).backward()  # type: ignore[no-untyped-call]
+        found += [outputs.detach(), *(p.grad for p in model.parameters())]
+        optimizer.step()
+    tells = outputs.isfinite().all() and not changed(before, attributes(model))
+    return (found if tells else None), sites.calls
 
 
 def _equal(one: Tensor | None, other: Tensor | None) -> bool:

@@ -1,6 +1,7 @@
 """How many members a device holds: their weights from step to step, and one step's tensors."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,11 @@ def fits(model: nn.Module, n_members: int, device: torch.device) -> bool:
 
 def most_members(model: nn.Module, x: Tensor, config: TrainConfig) -> int:
     """Return how many members of a model can be trained together on batches like x."""
-    with torch.no_grad(), Made() as made:
-        run_once(model.train(), x, config)
+    try:
+        with Made() as made:
+            run_once(model.train(), x, config)
+    except Exception:  # of the watching: its training will tell
+        return sys.maxsize
     room = free(x.device) / PART - made.bytes
     return max(1, int(room // size(model)))
 

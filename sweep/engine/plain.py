@@ -80,7 +80,7 @@ def run_once(
     All rates are forced to one if asked, or nothing is dropped.
     """
     noise = Noise()
-    noise.begin(torch.zeros(1, 1, dtype=torch.int32, device=x.device))
+    noise.begin(torch.full((1, 1), 20_070, dtype=torch.int32, device=x.device))
     with generators.put_back():
         generators.seed(ALL, 0)
         with Sites(Alone(noise, force), noting, dropping) as sites:

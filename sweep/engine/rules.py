@@ -131,9 +131,12 @@ def embedding(
 # ---- other draws: the same for all rates of a seed
 
 
-def _own(kwargs: dict[str, Any]) -> bool:
-    """Tell whether a draw has a generator or a place of its own, which is left to it."""
-    return kwargs.get("generator") is not None or kwargs.get("out") is not None
+def _left_alone(sites: "Sites", kwargs: dict[str, Any]) -> bool:
+    """Tell whether a draw has a generator or a place of its own, or forward seeded torch itself."""
+    for name in ("generator", "out"):
+        if kwargs.get(name, ...) is None:
+            del kwargs[name]
+    return "generator" in kwargs or "out" in kwargs or sites.seeded_by_model
 
 
 def _below_one(numbers: Tensor, dtype: torch.dtype) -> Tensor:
@@ -149,7 +152,7 @@ def make(sites: "Sites", func: Any, *args: Any, **kwargs: Any) -> Tensor:
     """Make a tensor of random numbers: rand, randn and those like another tensor."""
     name = func.__name__
     empty = torch.empty_like if name.endswith("_like") else torch.empty
-    if _own(kwargs) or not (made := empty(*args, **kwargs)).is_floating_point():
+    if _left_alone(sites, kwargs) or not (made := empty(*args, **kwargs)).is_floating_point():
         return func(*args, **kwargs)
     numbers = sites.source.uniform(sites.next(), made.shape).to(made.device)
     if name.startswith("randn"):
@@ -162,7 +165,7 @@ def make(sites: "Sites", func: Any, *args: Any, **kwargs: Any) -> Tensor:
 def bernoulli(
     sites: "Sites", func: Any, input: Tensor, p: float | None = None, **kwargs: Any
 ) -> Tensor:
-    if _own(kwargs):
+    if _left_alone(sites, kwargs):
         return func(input, **({} if p is None else {"p": p}), **kwargs)
     numbers = sites.source.uniform(sites.next(), input.shape).to(input.device)
     return (numbers < (input if p is None else p)).to(input.dtype)
@@ -171,7 +174,7 @@ def bernoulli(
 def bernoulli_(
     sites: "Sites", func: Any, input: Tensor, p: float | Tensor = 0.5, **kwargs: Any
 ) -> Tensor:
-    if _own(kwargs):
+    if _left_alone(sites, kwargs):
         return func(input, p, **kwargs)
     numbers = sites.source.uniform(sites.next(), input.shape).to(input.device)
     return sites.source.fill(input, (numbers < p).to(input.dtype))
@@ -179,7 +182,7 @@ def bernoulli_(
 
 def fill(sites: "Sites", func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """Fill a tensor with random numbers: uniform_, normal_ and exponential_."""
-    if _own(kwargs) or not input.is_floating_point():
+    if _left_alone(sites, kwargs) or not input.is_floating_point():
         return func(input, *args, **kwargs)
     first, second = FILLS[func.__name__](
         *args, **{k: v for k, v in kwargs.items() if v is not None}

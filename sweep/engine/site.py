@@ -108,9 +108,11 @@ class Sites(TorchFunctionMode):
         self.rates: dict[int, float] = {}  # of the sites that drop
         self.calls: list[Call] = []  # the same with their places, where they are noted
         self.outer: list[Sites | None] = []
+        self.seed = torch.default_generator.initial_seed()
 
     def begin(self) -> Self:
         """Begin a forward pass."""
+        self.seed = torch.default_generator.initial_seed()
         self.count = 0
         self.rates.clear()
         self.calls.clear()
@@ -120,6 +122,11 @@ class Sites(TorchFunctionMode):
     def drawn(self) -> int:
         """Count the sites that draw: not those of a dropout whose rate is 0."""
         return self.count - sum(rate <= NOTHING for rate in self.rates.values())
+
+    @property
+    def seeded_by_model(self) -> bool:
+        """Whether forward has called torch.manual_seed, to draw what is always the same."""
+        return torch.default_generator.initial_seed() != self.seed
 
     def next(self) -> int:
         """Return the number of a site."""
