@@ -89,6 +89,7 @@ def _miss(error: Exception, jobs: Jobs, folders: Sequence[Path]) -> None:
         if not result.left(folder) and (began or not any(begun)):
             training.count(work)
             training.reason = reason
+            training.died |= (folder / result.PROOF).exists()
 
 
 def _config(training: Training, launcher: Launcher) -> DictConfig:

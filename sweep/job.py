@@ -101,10 +101,10 @@ def _in_command() -> bool:
 def train(config: Config, work: Work, device: torch.device, folder: Path) -> list[Left]:
     """Train one population in a job's folder; return what each trial leaves."""
     data, done = load(config.data).to(device), progress.done
-    way = work.way or _proven(config, work, data, device)
-    if (way.device, way.torch) != (device.type, torch.__version__):
+    way = work.way or _proven(config, work, data, folder)
+    if way.device and (way.device, way.torch) != (device.type, torch.__version__):
         log.warning("proven on %s by torch %s: proven anew", way.device, way.torch)
-        way = _proven(config, work, data, device)
+        way = _proven(config, work, data, folder)
     while True:
         try:
             return _train(config, work, data, folder, way)
@@ -119,9 +119,14 @@ def train(config: Config, work: Work, device: torch.device, folder: Path) -> lis
         progress.extend(progress.done - done)
 
 
-def _proven(config: Config, work: Work, data: Data, device: torch.device) -> Way:
-    some = candidates(config, work.points, data)
-    way = prove(some, config.train, data, device)
+def _proven(config: Config, work: Work, data: Data, folder: Path) -> Way:
+    """Find out how a model is trained; a file says so, should the process die of another rate."""
+    (folder / result.PROOF).touch()
+    try:
+        some = candidates(config, work.points, data)
+        way = prove(some, config.train, data, data.train.inputs.device)
+    finally:
+        (folder / result.PROOF).unlink()
     if way.why:
         log.warning("trained member by member: %s", way.why)
     return way

@@ -15,6 +15,7 @@ from sweep.engine.way import Way
 from sweep.noise import mean_and_sem
 
 FILE = "result.json"
+PROOF = "proof"  # in a job's folder while it finds out how its model is trained
 SEEDS_APART = 1000  # generation g takes the seeds from 1000 g on; study.seeds is at most this
 CONFIRMATION = 1000  # the generation of its first look, whose seeds begin at 1,000,000
 METRICS = ("val_loss", "val_error", "train_loss", "train_error", "gap")

@@ -47,6 +47,7 @@ class Training:
     tries: Counter[result.Key] = field(default_factory=Counter)  # how often a trial's job began
     reason: str = "it left no result"  # why the last one was lost
     ways: dict[str, Way] | None = None  # how the models of each architecture are trained
+    died: bool = False  # whether a job was lost while it found that out
 
     @property
     def jobs(self) -> Path:
@@ -83,6 +84,8 @@ class Training:
 
     def _again(self, work: Work) -> tuple[Work, ...]:
         """Return how a lost job is run again: as it was, and then in halves, which need less."""
+        if work.way is None:
+            work = replace(work, way=self._way(work.trials))
         whole = self.tried(work) < 2 or len(work.trials) == 1
         return (work,) if whole else halves(work)
 
@@ -104,7 +107,10 @@ class Training:
         if self.ways is None:
             self.ways = {}
             self._learn(result.ways(self.jobs, self.digest))
-        return self.ways.get(architecture(trials[0]["params"]))
+            lost = result.unfinished(result.job_folders(self.jobs))
+            self.died |= sum((folder / result.PROOF).exists() for folder in lost) > 1
+        unproven = Way(why="a job was lost while its model was tried out") if self.died else None
+        return self.ways.get(architecture(trials[0]["params"]), unproven)
 
     def _learn(self, found: Iterable[tuple[Mapping[str, Any], Way]]) -> None:
         """Note how trials were trained; a model that was once found to differ stays plain."""

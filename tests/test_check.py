@@ -18,8 +18,8 @@ TOGETHER, ALONE = "members train as one program", "members train one by one"
     [
         (["model.width=8"], TOGETHER),
         (["model=cnn"], ALONE if DEVICE.type == "cpu" else TOGETHER),
-        (["model=rnn", "model.width=8"], TOGETHER),
-        (["model.width=8", "train.precision=bf16"], TOGETHER),
+        pytest.param(["model=rnn", "model.width=8"], TOGETHER, marks=pytest.mark.slow),
+        pytest.param(["model.width=8", "train.precision=bf16"], TOGETHER, marks=pytest.mark.slow),
     ],
 )
 def test_it_tells_the_way_the_speeds_and_the_time_of_a_study(capsys, model, expected):

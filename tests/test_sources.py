@@ -81,6 +81,7 @@ def test_what_was_edited_is_named_and_nothing_written_until_it_is_put_back(proje
     assert done.returncode == 0 and "best rate" in done.stdout
 
 
+@pytest.mark.slow
 def test_what_failed_whole_goes_on_once_it_is_mended(project):
     late = "if os.path.exists('runs'): raise ArithmeticError('no luck')"  # not while it is tried
     broken = MODEL.replace("super", f"import os\n        {late}\n        super", 1)
