@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sweep.config import TrainConfig
 from sweep.engine.fused import Fused
 from sweep.engine.noise import Noise
-from sweep.engine.plain import loss_of, outcomes_of, outputs_of
+from sweep.engine.plain import gradients_of, loss_of, outcomes_of, outputs_of
 from sweep.engine.site import Alone, Sites
 from sweep.engine.way import Differs
 
@@ -89,10 +89,6 @@ def plain_loss(
     loss = loss_of(outputs, y, config)
     loss.backward()  # type: ignore[no-untyped-call]
     return loss.detach()
-
-
-def gradients_of(model: nn.Module) -> Tensors:
-    return {name: param.grad for name, param in model.named_parameters()}
 
 
 @torch.no_grad()

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from sweep.config import BadInput, TrainConfig, is_rate
 from sweep.data import Data
 from sweep.engine.attributes import attributes, changed
+from sweep.engine.equal import equal
 from sweep.engine.noise import order_and_keys
 from sweep.engine.plain import Setting, adamw, build, loss_of, outputs_of, run_once
-from sweep.engine.site import NOT_USERS, NOTHING, Call, shown
+from sweep.engine.site import NOT_USERS, NOTHING, Call, running, shown
 from sweep.mistake import first_line
 from sweep.model import builder, describe, tried_rates, variants
 from sweep.space import Axis
@@ -36,7 +37,6 @@ class Trial:
     y: Tensor
     data: Data
     config: TrainConfig
-
     rate: float
 
     def built(self) -> nn.Module:
@@ -144,8 +144,6 @@ def _watch_norms(model: nn.Module) -> list[str]:
 
 
 def _running_drops() -> bool:
-    from sweep.engine.site import running
-
     return running.sites is not None and any(r > NOTHING for r in running.sites.rates.values())
 
 
@@ -194,7 +192,7 @@ def _check_use(key: str, trial: Trial) -> None:
         (one, calls), (other, _) = (_trained(key, trial, rate) for rate in RATES)
     except Exception:
         return  # at this rate, which may not be searched; a trial of it fails by itself
-    if one is None or other is None or len(one) != len(other) or not all(map(_equal, one, other)):
+    if one is None or other is None or len(one) != len(other) or not all(map(equal, one, other)):
         return
     seen = ", ".join(dict.fromkeys(map(str, calls)))
     raise BadInput(
@@ -218,9 +216,3 @@ def _trained(key: str, trial: Trial, rate: float) -> tuple[list[Tensor | None] |
         optimizer.step()
     tells = outputs.isfinite().all() and not changed(before, attributes(model))
     return (found if tells else None), sites.calls
-
-
-def _equal(one: Tensor | None, other: Tensor | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return one.shape == other.shape and torch.equal(one.nan_to_num(), other.nan_to_num())

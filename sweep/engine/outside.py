@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sweep.config import TrainConfig
+from sweep.engine.equal import equal
 from sweep.engine.plain import Setting, build, run_once
 from sweep.engine.way import Differs
 from sweep.mistake import first_line
@@ -52,7 +52,7 @@ def other_at_zero(
         raise
     except Exception:
         return None  # a trial at this rate fails by itself
-    if not _alike(outputs, again):
+    if not all(map(equal, outputs, again)):
         raise Differs("it is not the same twice: something that it draws or keeps has no seed")
     try:
         zero, others = said(some.zero)
@@ -60,19 +60,11 @@ def other_at_zero(
         raise
     except Exception as error:
         return f"fails: {first_line(error)}"
-    other = next((n for n in (*zero, *tiny) if not _alike(zero.get(n), tiny.get(n))), None)
-    if other or not _alike(outputs, others):
+    other = next((n for n in (*zero, *tiny) if not equal(zero.get(n), tiny.get(n))), None)
+    if other or not all(map(equal, outputs, others)):
         name = other or "its outputs"
         return f"is another network ({name}), which shares only start and order with other rates"
     return None
-
-
-def _alike(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return one.shape == other.shape and torch.equal(one.nan_to_num(), other.nan_to_num())
-    if isinstance(one, list):
-        return all(map(_alike, one, other))
-    return False
 
 
 @torch.no_grad()

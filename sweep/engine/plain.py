@@ -220,7 +220,11 @@ class Plain:
 
     def gradients(self, k: int) -> dict[str, Tensor | None]:
         """Return the gradients of one member by the names of its parameters."""
-        return {name: param.grad for name, param in self.models[k].named_parameters()}
+        return gradients_of(self.models[k])
+
+
+def gradients_of(model: nn.Module) -> dict[str, Tensor | None]:
+    return {name: param.grad for name, param in model.named_parameters()}
 
 
 def adamw(model: nn.Module, setting: Setting) -> torch.optim.AdamW:

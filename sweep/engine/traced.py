@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_flatten
 
+from sweep.engine.equal import equal
+
 AS_IT_IS = 16  # calls of one shape before it is traced, which costs what some 70 calls then save
 log = logging.getLogger(__name__)
 Function = Callable[..., Any]
@@ -71,9 +73,4 @@ def _copied(weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], *args:
 def _same(one: Any, other: Any) -> bool:
     """Tell whether results are equal to the last bit."""
     (mine, shape), (theirs, other_shape) = tree_flatten(one), tree_flatten(other)
-    return shape == other_shape and all(
-        torch.equal(a.nan_to_num(), b.nan_to_num()) and torch.equal(a.isnan(), b.isnan())
-        if isinstance(a, Tensor)
-        else a == b
-        for a, b in zip(mine, theirs, strict=True)
-    )
+    return shape == other_shape and all(map(equal, mine, theirs))
