@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,8 +47,7 @@ class Training:
     launcher: Launcher
     tries: Counter[result.Key] = field(default_factory=Counter)  # how often a trial's job began
     reason: str = "it left no result"  # why the last one was lost
-    ways: dict[str, Way] | None = None  # how the models of each architecture are trained
-    died: bool = False  # whether a job was lost while it found that out
+    died: bool = False  # whether a job was lost while its model was tried out
 
     @property
     def jobs(self) -> Path:
@@ -104,21 +104,20 @@ class Training:
 
     def _way(self, trials: list[dict[str, Any]]) -> Way | None:
         """Return how trials of one architecture are trained, where a job has found it out."""
-        if self.ways is None:
-            self.ways = {}
-            self._learn(result.ways(self.jobs, self.digest))
-            lost = result.unfinished(result.job_folders(self.jobs))
-            self.died |= sum((folder / result.PROOF).exists() for folder in lost) > 1
-        unproven = Way(why="a job was lost while its model was tried out") if self.died else None
-        return self.ways.get(architecture(trials[0]["params"]), unproven)
+        died = self.died or self._died_before
+        unproven = Way(why="a job was lost while its model was tried out") if died else None
+        return self._ways.get(architecture(trials[0]["params"]), unproven)
 
-    def _learn(self, found: Iterable[tuple[Mapping[str, Any], Way]]) -> None:
-        """Note how trials were trained; a model that was once found to differ stays plain."""
-        ways = self.ways = self.ways or {}
-        for params, way in found:
-            known = ways.setdefault(architecture(params), way)
-            if not way.fused and (known.fused or len(way.draws) > len(known.draws)):
-                ways[architecture(params)] = way
+    @cached_property
+    def _ways(self) -> dict[str, Way]:
+        """How the models of each architecture are trained, as finished jobs have found out."""
+        return _learned({}, result.ways(self.jobs, self.digest))
+
+    @cached_property
+    def _died_before(self) -> bool:
+        """Whether more than one job of earlier commands was lost while it found that out."""
+        lost = result.unfinished(result.job_folders(self.jobs))
+        return sum((folder / result.PROOF).exists() for folder in lost) > 1
 
     def _points(self, trials: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return no dropout, the middle and the end of the search, for trials of one architecture.
@@ -145,8 +144,7 @@ class Training:
         self, generation: int, seeds: list[int], points: Points, failed: bool
     ) -> dict[int, Outcome]:
         outcomes = result.read(self.jobs, self.digest, generation)
-        if self.ways is not None:
-            self._learn((o.params, o.way) for o in outcomes.values() if o.way)
+        _learned(self._ways, ((o.params, o.way) for o in outcomes.values() if o.way))
         mine = {n: outcomes.get((generation, n)) for n in points}
         return {
             n: outcome
@@ -232,6 +230,17 @@ def cut(
         shapes.setdefault(architecture(trial["params"]), []).append(trial)
     groups = sorted(shapes.items(), key=lambda item: -_size(json.loads(item[0])))
     return [part for _, group in groups for part in _parts(group, n_seeds, fuse, n_parts)]
+
+
+def _learned(
+    ways: dict[str, Way], found: Iterable[tuple[Mapping[str, Any], Way]]
+) -> dict[str, Way]:
+    """Note how trials were trained; a model that was once found to differ stays plain."""
+    for params, way in found:
+        known = ways.setdefault(architecture(params), way)
+        if not way.fused and (known.fused or len(way.draws) > len(known.draws)):
+            ways[architecture(params)] = way
+    return ways
 
 
 def architecture(params: Mapping[str, Any]) -> str:
