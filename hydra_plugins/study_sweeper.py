@@ -22,19 +22,25 @@ class StudySweeper(Sweeper):
         self.context, self.task_function, self.config = hydra_context, task_function, config
 
     def sweep(self, arguments: list[str]) -> Any:
-        from sweep.plan import plans
+        from sweep.command.plan import plans
 
         defaults = [f"{key}={value}" for key, value in self.params.items()]
         studies = plans(self.context.config_loader, self.config, defaults, arguments)
-        from sweep.studies import run  # imports torch: only once the command line is sound
+        from sweep.study.studies import run  # imports torch: only once the command line is sound
 
         return run(studies, self.launch)
 
-    def launch(self, config: DictConfig, jobs: Sequence[Sequence[str]], first: int) -> list[str]:
-        """Run jobs, each a list of overrides, with a config's launcher; return what they do."""
+    def launch(
+        self,
+        config: DictConfig,
+        jobs: Sequence[Sequence[str]],
+        first: int,
+        task: TaskFunction | None,
+    ) -> list[str]:
+        """Run jobs, each a list of overrides, with a config's launcher; return what they return."""
         from hydra.core.plugins import Plugins
 
         launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=self.context, task_function=self.task_function, config=config
+            hydra_context=self.context, task_function=task or self.task_function, config=config
         )
         return [job.return_value for job in launcher.launch(jobs, initial_job_idx=first)]

@@ -22,10 +22,11 @@ import torch
 from models.mlp import MLP, MLPConfig
 from scripts.bench import models as bench_models
 from scripts.bench.__main__ import run
-from sweep.config import TrainConfig
-from sweep.data import Data, load
-from sweep.engine.plain import Setting
+from sweep.command.config import TrainConfig
+from sweep.engine.optimizer import AdamWSettings
 from sweep.engine.population import Population
+from sweep.engine.setting import Setting
+from sweep.workload.data import Data, load
 
 TESTS = ["tests/test_sites.py", "tests/test_population.py", "tests/test_study.py"]
 TESTS += ["tests/test_models.py", "tests/test_model.py", "tests/test_hazards.py"]
@@ -40,7 +41,12 @@ SWEEPS = {  # how people sweep, and this project, on the same card: module, work
         ("ours-bf16", "scripts.bench.ours", kind, "train.precision=bf16"),
     )
 }
-FULL = {"_target_": "sweep.digits.mnist", "download": True, "n_train": None, "n_val": 10_000}
+FULL = {
+    "_target_": "sweep.workload.digits.mnist",
+    "download": True,
+    "n_train": None,
+    "n_val": 10_000,
+}
 
 
 def main() -> None:
@@ -84,7 +90,9 @@ def time_epochs(
     """Time one epoch of training and one of evaluation, after an epoch to warm up."""
     rates = [0.8 * i / (trials - 1) for i in range(trials)]
     configs = [MLPConfig(dropout=rate, width=width) for rate in rates]
-    settings = [Setting(lambda config=config: MLP(config), 1e-3, 0.01) for config in configs]  # type: ignore[misc]
+    settings = [
+        Setting(lambda config=config: MLP(config), AdamWSettings(1e-3, 0.01)) for config in configs
+    ]  # type: ignore[misc]
     members = Population(settings, range(seeds), TrainConfig(precision=precision), device)
 
     def timed(work: Callable[[], object]) -> float:

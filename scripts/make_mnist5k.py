@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sweep.digits import BUNDLED, SHA256, folder_of, read_pair
+from sweep.workload.digits import BUNDLED, SHA256, folder_of, read_pair
 
 PER_CLASS = 500
 

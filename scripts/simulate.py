@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 import optuna
 
-from sweep import answer
-from sweep.sampler import even_levels, zoomed_levels
-from sweep.space import Axis
+from sweep.answer import best as answer
+from sweep.command.space import Axis
+from sweep.study.sampler import even_levels, zoomed_levels
 
 LOW, HIGH, TRIALS, SEEDS = 0.0, 0.8, 8, 3
 AXES = [Axis("dropout", (), LOW, HIGH)]

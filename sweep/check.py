@@ -15,17 +15,20 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch import nn
 
-from sweep import arguments
-from sweep.config import BadInput, Config, typed
-from sweep.data import Data, Split, load
+from sweep.command import arguments
+from sweep.command.config import Config, typed
+from sweep.command.exits import exit_code
+from sweep.engine.device import pick_device
 from sweep.engine.inspection import try_out
+from sweep.engine.malloc import keep_freed
 from sweep.engine.plain import LOSSES
 from sweep.engine.population import FUSED, Population
 from sweep.engine.proof import prove
+from sweep.engine.setting import candidates_of, setting_of
 from sweep.engine.traced import AS_IT_IS
-from sweep.engine.way import Way
-from sweep.exits import exit_code
-from sweep.job import candidates, pick_device, setting
+from sweep.errors import BadInput
+from sweep.work import Way
+from sweep.workload.data import Data, Split, load
 
 RATES = (0.0, 0.4, 0.8)
 STEPS = AS_IT_IS + 4
@@ -42,13 +45,14 @@ def main() -> int:
 def check(overrides: list[str]) -> int:
     """Print how the model would be trained and why, the speed of each way, and a study's time."""
     config = configured(overrides)
+    keep_freed()
     device = pick_device(config.train.device)
     data = load(config.data)
     for warning in try_out(config.model, [], data, config.train):
         print(f"warning: {warning}")
     data = data.to(device)
     points = [{"dropout": rate} for rate in RATES]
-    way = prove(candidates(config, points, data), config.train, data, device)
+    way = prove(candidates_of(config, points, data), config.train, data, device)
     if way.fused:
         print(f"members train as one program on {device}: plain PyTorch gave the same numbers")
     else:
@@ -78,7 +82,7 @@ def speeds(config: Config, data: Data, way: Way) -> dict[str, float]:
     """Return the seconds of one epoch of a generation in each way, its evaluations left out."""
     n_trials, device = config.study.generation, data.train.inputs.device
     rates = [0.8 * i / n_trials for i in range(n_trials)]
-    settings = [setting(config, {"dropout": rate}, data, way.zero) for rate in rates]
+    settings = [setting_of(config, {"dropout": rate}, data, way.zero) for rate in rates]
     ways = {"one by one": replace(way, kind="plain")} | (
         {"as one program": FUSED} if way.fused else {}
     )

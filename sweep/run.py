@@ -14,13 +14,13 @@ def main() -> int:
     if {"--help", "-h"} & set(arguments):
         print(HELP.read_text(), end="")
         return 0
-    from sweep.exits import exit_code
+    from sweep.command.exits import exit_code
 
     return exit_code(lambda: _run(arguments))
 
 
 def _run(arguments: list[str]) -> int:
-    from sweep.arguments import check
+    from sweep.command.arguments import check
 
     check(arguments)
     if not any(argument.split("=")[0] in SHOW for argument in arguments):
@@ -36,10 +36,10 @@ def _app() -> None:
     import hydra
     from omegaconf import DictConfig
 
-    from sweep.arguments import CONF
+    from sweep.command.arguments import CONF
 
     def job(cfg: DictConfig) -> str | None:
-        from sweep.job import run
+        from sweep.jobs.job import run
 
         return run(cfg)
 

@@ -15,12 +15,18 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from torch import nn
 
-from sweep.data import Data, load
 from sweep.engine.noise import Noise
 from sweep.engine.site import Alone, Sites
+from sweep.jobs.results import Results
+from sweep.workload.data import Data, load
 
 CONF = Path(__file__).parent.parent / "conf"
-MNIST5K = {"_target_": "sweep.digits.mnist5k", "n_train": 1000, "n_val": 500, "split_seed": 0}
+MNIST5K = {
+    "_target_": "sweep.workload.digits.mnist5k",
+    "n_train": 1000,
+    "n_val": 500,
+    "split_seed": 0,
+}
 TINY = ["data=mnist5k", "data.n_train=200", "data.n_val=100", "model.width=16", "train.epochs=2"]
 DEVICE = torch.device(os.environ.get("TEST_DEVICE", "cpu"))  # scripts/gpu_check.py sets cuda
 TINY += ["study.seeds=2", "study.confirm=false", f"train.device={DEVICE}"]
@@ -43,11 +49,11 @@ def sweep(tmp_path, monkeypatch) -> Callable[..., Path]:
     All is as for a user but for the pictures, which would take a third of the time.
     """
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sweep.figure.draw", lambda answer, path: None)
-    monkeypatch.setattr("sweep.figure.image", lambda answer, panel: b"")
+    monkeypatch.setattr("sweep.show.figure.draw", lambda answer, path: None)
+    monkeypatch.setattr("sweep.show.figure.image", lambda answer, panel: b"")
 
     def run(*overrides: str) -> Path:
-        from sweep.job import run as job
+        from sweep.jobs.job import run as job
 
         given = {override.split("=")[0] for override in overrides}
         groups = {f"{key}." for key in given & {"model", "data"}}  # whose numbers are others
@@ -64,6 +70,17 @@ def sweep(tmp_path, monkeypatch) -> Callable[..., Path]:
 
 def load_study(folder: Path) -> optuna.Study:
     return optuna.load_study(study_name=folder.name, storage=f"sqlite:///{folder}/study.db")
+
+
+def values(folder):
+    """Everything that must survive a stop: (number, params, value, curve) of each trial."""
+    trials = load_study(folder).trials
+    return [(t.number, t.params, t.value, t.intermediate_values) for t in trials]
+
+
+def job_folders(folder):
+    """Return the numbers of a study's jobs."""
+    return Results(folder / "jobs", "").numbers()
 
 
 def sites(members, keys, train):

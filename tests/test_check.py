@@ -3,9 +3,9 @@
 import pytest
 
 from sweep import check
-from sweep.config import BadInput
 from sweep.engine.layers import _Linear
 from sweep.engine.vmapped import _Together
+from sweep.errors import BadInput
 from tests.conftest import DEVICE
 
 TINY = ["data=mnist5k", "data.n_train=390", "train.batch_size=20", "study.generation=2"]

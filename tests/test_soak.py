@@ -38,7 +38,7 @@ BREAK = """
 import os
 os.environ["OMP_NUM_THREADS"] = "1"
 from scripts.soak import crashes
-from sweep import study
+from sweep.study import study
 {}
 tally = crashes.every_call("kill", 60, 100)
 assert tally.tried >= 3
@@ -46,7 +46,7 @@ print(tally.lost, tally.running, tally.different)
 """
 ASKS_ANEW = """
 from optuna.samplers import RandomSampler
-from sweep import sampler
+from sweep.study import sampler
 sampler.sampler = lambda plan, number: RandomSampler(seed=1000 * os.getpid() + number)
 """
 OTHER_SEEDS = "study.seeds_of = lambda g, n: [os.getpid() % 1000 + i for i in range(n)]"

@@ -13,11 +13,11 @@ import torch
 from omegaconf import OmegaConf
 
 from sweep.check import RATES, speeds
-from sweep.config import Config, StudyConfig, TrainConfig
-from sweep.data import Data, load
+from sweep.command.config import Config, StudyConfig, TrainConfig
 from sweep.engine.plain import build
 from sweep.engine.proof import prove
-from sweep.job import candidates
+from sweep.engine.setting import candidates_of
+from sweep.workload.data import Data, load
 
 MODELS: dict[str, Any] = {
     path.stem: OmegaConf.to_container(OmegaConf.load(path))
@@ -27,7 +27,12 @@ OTHERS = {
     name: {"_target_": f"scripts.bench.networks.{name}"}
     for name in ("Example", "Lstm", "Encoder", "Narrow")
 }
-DIGITS = {"_target_": "sweep.digits.mnist5k", "n_train": 2560, "n_val": 500, "split_seed": 0}
+DIGITS = {
+    "_target_": "sweep.workload.digits.mnist5k",
+    "n_train": 2560,
+    "n_val": 500,
+    "split_seed": 0,
+}
 TRIALS, SEEDS, BATCH = 8, 3, 128
 HEAD = "| model | parameters | plain loop | one by one | as one program | way | of the loop |"
 
@@ -51,7 +56,7 @@ def row(name: str, digits: Data) -> str:
         train=TrainConfig(batch_size=BATCH),
         study=StudyConfig(generation=TRIALS, seeds=SEEDS),
     )
-    some = candidates(config, [{"dropout": rate} for rate in RATES], digits)
+    some = candidates_of(config, [{"dropout": rate} for rate in RATES], digits)
     device = digits.train.inputs.device
     way = prove(some, config.train, digits, device)
     seconds = speeds(config, digits, way)

@@ -16,7 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torchvision.transforms import ToTensor
 
 from scripts.bench.workload import chosen, chosen_device, digits, network, timed, warm_up
-from sweep.data import Split
+from sweep.workload.data import Split
 
 
 class Digits(Dataset[tuple[Tensor, int]]):

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from scripts.bench.workload import chosen, warm_up
-from sweep.dashboard import Dashboard
-from sweep.study import Search
+from sweep.show.dashboard import Dashboard
+from sweep.study.study import Search
 
 
 def main() -> None:

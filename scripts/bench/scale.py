@@ -14,10 +14,11 @@ import torch
 from models.mlp import MLP, MLPConfig
 from scripts.bench.workload import WORKLOADS, digits
 from sweep.check import first, seconds, serial
-from sweep.config import Config, TrainConfig
-from sweep.data import Split
-from sweep.engine.plain import Setting
+from sweep.command.config import Config, TrainConfig
+from sweep.engine.optimizer import AdamWSettings
 from sweep.engine.population import Population
+from sweep.engine.setting import Setting
+from sweep.workload.data import Split
 
 USUAL = {"rates": 8, "seeds": 3, "width": 256, "digits": 2560}
 SERIES = {
@@ -60,7 +61,10 @@ def times(
 ) -> tuple[float, float]:
     """Return the seconds of an epoch of rates x seeds members, and of as many by the loop."""
     settings = [
-        Setting(lambda r=rate: MLP(MLPConfig(dropout=0.8 * r / rates, width=width)), 1e-3, 0.01)  # type: ignore[misc]
+        Setting(
+            lambda r=rate: MLP(MLPConfig(dropout=0.8 * r / rates, width=width)),
+            AdamWSettings(1e-3, 0.01),
+        )  # type: ignore[misc]
         for rate in range(rates)
     ]
     config, part = Config(train=TrainConfig()), first(samples, digits)

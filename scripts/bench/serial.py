@@ -28,7 +28,7 @@ from scripts.bench.workload import (
     timed,
     warm_up,
 )
-from sweep.data import Data, Split
+from sweep.workload.data import Data, Split
 
 
 class CheapDropout(nn.Module):

@@ -12,7 +12,7 @@ import torch
 import torch.utils.tensorboard
 from torch import nn
 
-from sweep.data import Data, load
+from sweep.workload.data import Data, load
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,12 @@ def chosen_device() -> torch.device:
 
 def digits(work: Workload) -> Data:
     root = os.environ.get("MNIST_ROOT", "data")
-    config = {"_target_": "sweep.digits.mnist", "root": root, "download": True, "split_seed": 0}
+    config = {
+        "_target_": "sweep.workload.digits.mnist",
+        "root": root,
+        "download": True,
+        "split_seed": 0,
+    }
     return load({**config, "n_train": work.n_train, "n_val": work.n_val})
 
 

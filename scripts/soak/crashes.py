@@ -26,9 +26,10 @@ from optuna.trial import TrialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from scripts.soak import faults
-from sweep import figure, run
+from sweep import run
+from sweep.show import figure
 
-WARM = ("sweep.study", "sweep.job", "torch._dynamo")
+WARM = ("sweep.study.study", "sweep.jobs.job", "torch._dynamo")
 for name in WARM:  # what else each child would import anew
     importlib.import_module(name)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy.engine.default import DefaultDialect
 
-from sweep.events import EventFile
+from sweep.show.events import EventFile
 
 TITLES = {
     "kill": "kill -9 before every file or storage call",

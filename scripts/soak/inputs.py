@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from scripts.soak.crashes import Tally, fresh_folder
 from sweep import run
+from sweep.command.hints import KEYS
 from sweep.engine.population import Population
-from sweep.mistake import KEYS
 
 SMALL = ["data=mnist5k", "data.n_train=128", "data.n_val=32", "model.width=4", "train.epochs=1"]
 SMALL += ["study.n_trials=2", "study.generation=2", "study.seeds=1"]

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from sweep.config import TrainConfig
+from sweep.command.config import TrainConfig
 from sweep.engine.fused import Fused
 from sweep.engine.noise import Noise
 from sweep.engine.plain import gradients_of, loss_of, outcomes_of, outputs_of
 from sweep.engine.site import Alone, Sites
-from sweep.engine.way import Differs
+from sweep.errors import Differs
 
 # by the lowest dtype used: of a loss, relative; of a gradient, relative to the norm of the whole
 BOUNDS = {torch.float64: 1e-9, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}

@@ -11,15 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.func import stack_module_state
 
-from sweep.config import TrainConfig
+from sweep.command.config import TrainConfig
+from sweep.command.rate import NOTHING
 from sweep.engine.layers import lay_out, lower
 from sweep.engine.memory import Made
-from sweep.engine.optimizer import Numbers, StackedAdamW
-from sweep.engine.plain import Setting, build, run_once
-from sweep.engine.site import NOTHING
+from sweep.engine.optimizer import StackedAdamW
+from sweep.engine.plain import build, run_once
+from sweep.engine.setting import Setting
 from sweep.engine.traced import Function, Program
 from sweep.engine.vmapped import Skeleton
-from sweep.engine.way import Differs
+from sweep.errors import Differs
 
 LARGEST = 2**25  # bytes: members whose tensors are larger together gain nothing but memory
 EVALUATED = {"cpu": 4096, "cuda": 262_144}  # members x samples at once: more leaves the cache
@@ -47,9 +48,9 @@ class Fused:
         self.rates = torch.zeros(0)  # (K, sites)
         self.training: Function = self.skeleton.gradients
         self.evaluation: Function = self.skeleton.outcomes
-        numbers = [Numbers(setting.lr, setting.weight_decay) for setting in settings]
+        numbers = [setting.adamw for setting in settings]
         self.optimizer = StackedAdamW(self.params, numbers, config.schedule, config.epochs)
-        self.at_once = 0  # members in one forward and backward pass; the first step finds out
+        self.members_per_pass = 0  # forward and backward; the first step finds out
 
     @property
     def n_members(self) -> int:
@@ -63,18 +64,18 @@ class Fused:
 
     def backward(self, x: Tensor, y: Tensor, step: int) -> Tensor:
         """Compute the gradients of a step; x (S, B, ...), y (S, B). Returns the losses (K,)."""
-        if not self.at_once:
+        if not self.members_per_pass:
             self._read_rates(x[0])
         self.skeleton.noise.move(step)
         noise = self.skeleton.numbers(n := x.shape[1])
-        if not self.at_once:
-            self.at_once = self._probe(x, y)
+        if not self.members_per_pass:
+            self.members_per_pass = self._probe(x, y)
         losses = []
-        for first in range(0, self.n_members, self.at_once):
-            rows = slice(first, first + self.at_once)
+        for first in range(0, self.n_members, self.members_per_pass):
+            rows = slice(first, first + self.members_per_pass)
             params, buffers = self._some(rows)
             loss, gradients = self.training(params, buffers, self.rates[rows], noise, x, y)
-            self.optimizer.take(rows, gradients)
+            self.optimizer.accumulate(rows, gradients)
             losses.append(loss)
         self.skeleton.shapes[n] = {site: t.shape[1:] for site, t in noise.items()}
         return torch.cat(losses)
@@ -133,11 +134,11 @@ class Fused:
             self.skeleton.losses(one, other, self.rates[:n_seeds], {}, x, y)
         lower(self.skeleton.module)
         self.training, self.evaluation = Program(self.training), Program(self.evaluation)
-        at_once = max(1, LARGEST // made.largest) if on_cpu else sys.maxsize
+        members_per_pass = max(1, LARGEST // made.largest) if on_cpu else sys.maxsize
         n_trials = self.n_members // n_seeds
-        return n_seeds * math.ceil(n_trials / math.ceil(n_trials / at_once))
+        return n_seeds * math.ceil(n_trials / math.ceil(n_trials / members_per_pass))
 
-    def keep(self, trials: Sequence[int]) -> None:
+    def select(self, trials: Sequence[int]) -> None:
         """Go on with these trials alone."""
         members = torch.arange(self.n_members, device=self.device).view(-1, len(self.seeds))
         rows = members[list(trials)].flatten()
@@ -145,7 +146,7 @@ class Fused:
         self.params = lay_out(self.skeleton.module, kept)
         self.buffers = {name: buffer[rows] for name, buffer in self.buffers.items()}
         self.rates, self.each = self.rates[rows], [self.each[k] for k in rows.tolist()]
-        self.optimizer = self.optimizer.kept(self.params, trials, rows)
+        self.optimizer = self.optimizer.selected(self.params, trials, rows)
 
     @torch.no_grad()
     def member(self, k: int) -> nn.Module:

@@ -11,16 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sweep.config import BadInput, TrainConfig, is_rate
-from sweep.data import Data
+from sweep.command.config import TrainConfig
+from sweep.command.rate import NOTHING, is_rate
+from sweep.command.space import Axis
 from sweep.engine.attributes import attributes, changed
 from sweep.engine.equal import equal
 from sweep.engine.noise import order_and_keys
-from sweep.engine.plain import Setting, adamw, build, loss_of, outputs_of, run_once
-from sweep.engine.site import NOT_USERS, NOTHING, Call, running, shown
-from sweep.mistake import first_line
-from sweep.model import builder, describe, tried_rates, variants
-from sweep.space import Axis
+from sweep.engine.optimizer import AdamWSettings
+from sweep.engine.plain import adamw, build, loss_of, outputs_of, run_once
+from sweep.engine.setting import Setting
+from sweep.engine.site import NOT_USERS, Call, running, shown
+from sweep.errors import BadInput, first_line
+from sweep.workload.data import Data
+from sweep.workload.model import builder, describe, tried_rates, variants
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 SEVERAL_DEVICES = (nn.DataParallel, nn.parallel.DistributedDataParallel)
@@ -41,7 +44,7 @@ class Trial:
 
     def built(self) -> nn.Module:
         make = builder(self.model, self.rate, self.data.input_shape, self.data.n_classes)
-        return build(Setting(make, 0.0, 0.0), 0, torch.device("cpu"), torch.float32)
+        return build(Setting(make, AdamWSettings(0.0, 0.0)), 0, torch.device("cpu"), torch.float32)
 
 
 def try_out(
@@ -106,7 +109,7 @@ def _try(trial: Trial) -> list[str]:
 
 def _finish_step(model: nn.Module, outputs: Tensor, trial: Trial) -> None:
     loss_of(outputs, trial.y, trial.config).backward()  # type: ignore[no-untyped-call]
-    adamw(model, Setting(trial.built, 0.0, 0.0)).step()
+    adamw(model, Setting(trial.built, AdamWSettings(0.0, 0.0))).step()
 
 
 def _check_kind(name: str, model: nn.Module) -> None:
@@ -206,7 +209,8 @@ def _trained(key: str, trial: Trial, rate: float) -> tuple[list[Tensor | None] |
     numbers = {} if key == "dropout" else {key.removeprefix("model."): rate}
     at = trial.rate if numbers else rate
     model = replace(trial, model={**trial.model, **numbers}, rate=at).built().train()
-    optimizer, before = adamw(model, Setting(trial.built, trial.config.lr, 0.0)), attributes(model)
+    setting = Setting(trial.built, AdamWSettings(trial.config.lr, 0.0))
+    optimizer, before = adamw(model, setting), attributes(model)
     found: list[Tensor | None] = []
     for _ in range(STEPS):
         optimizer.zero_grad()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sweep.config import TrainConfig
+from sweep.command.config import TrainConfig
 from sweep.engine.plain import run_once
 
 STATES = 4  # a weight, its gradient and AdamW's two moments

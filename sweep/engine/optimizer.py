@@ -14,8 +14,8 @@ SCHEDULES: dict[str, Callable[[float], float]] = {  # part of training done -> f
 
 
 @dataclass(frozen=True)
-class Numbers:
-    """What AdamW is told for one trial."""
+class AdamWSettings:
+    """The numbers of one trial's AdamW."""
 
     lr: float
     weight_decay: float
@@ -27,14 +27,14 @@ class StackedAdamW:
     def __init__(
         self,
         params: Mapping[str, Tensor],
-        trials: Sequence[Numbers],
+        trials: Sequence[AdamWSettings],
         schedule: str,
         epochs: int,
         done: int = 0,  # of the epochs
     ) -> None:
         self.trials, self.schedule, self.epochs = trials, schedule, epochs
         # fused AdamW reads memory in order and takes a transposed tensor for another
-        self.turned = {name for name, param in params.items() if not param.is_contiguous()}
+        self.transposed = {name for name, param in params.items() if not param.is_contiguous()}
         self.params = {name: self._in_order(name, param) for name, param in params.items()}
         self.gradients: dict[str, Tensor] = {}
         self.gathered: dict[str, Tensor] = {}  # of members in parts; kept: new memory costs time
@@ -53,28 +53,28 @@ class StackedAdamW:
 
     def _in_order(self, name: str, tensor: Tensor) -> Tensor:
         """Return a parameter or its gradient as it lies in memory, contiguous."""
-        return (tensor.mT if name in self.turned else tensor).contiguous()
+        return (tensor.mT if name in self.transposed else tensor).contiguous()
 
-    def kept(
+    def selected(
         self, params: Mapping[str, Tensor], trials: Sequence[int], rows: Tensor
     ) -> "StackedAdamW":
         """Return one that goes on where this one is, with these trials and their rows alone."""
         numbers, done = [self.trials[trial] for trial in trials], self.scheduler.last_epoch
-        kept = StackedAdamW(params, numbers, self.schedule, self.epochs, done)
+        chosen = StackedAdamW(params, numbers, self.schedule, self.epochs, done)
         states: dict[str, list[dict[str, Tensor]]] = {}
         for name, _, view in self.views:
             if view in self.adamw.state:  # not where the loss never reached it
                 states.setdefault(name, []).append(self.adamw.state[view])
-        for name, own, view in kept.views:
+        for name, own, view in chosen.views:
             if name in states:
-                state = kept.adamw.state[view]
+                state = chosen.adamw.state[view]
                 state["step"] = states[name][0]["step"].clone()
                 for moment in ("exp_avg", "exp_avg_sq"):
                     state[moment] = torch.cat([s[moment] for s in states[name]])[rows][own].clone()
-        return kept
+        return chosen
 
-    def take(self, members: slice, gradients: Mapping[str, Tensor | None]) -> None:
-        """Take in the gradients of some members; None for what the loss does not reach."""
+    def accumulate(self, members: slice, gradients: Mapping[str, Tensor | None]) -> None:
+        """Note the gradients of some members; None for what the loss does not reach."""
         for name, gradient in gradients.items():
             if gradient is None:
                 continue
@@ -86,14 +86,14 @@ class StackedAdamW:
             self.gradients[name] = ordered
 
     def gradient(self, name: str, member: int) -> Tensor | None:
-        """Return the gradient of one member that was taken in."""
+        """Return the noted gradient of one member."""
         if name not in self.gradients:
             return None
         gradient = self.gradients[name][member]
-        return gradient.mT if name in self.turned else gradient
+        return gradient.mT if name in self.transposed else gradient
 
     def step(self) -> None:
-        """Take a step with the gradients taken in."""
+        """Take a step with the noted gradients."""
         for name, rows, view in self.views:
             gradient = self.gradients.get(name)
             view.grad = None if gradient is None else gradient[rows]
@@ -105,7 +105,9 @@ class StackedAdamW:
         self.scheduler.step()
 
 
-def _groups(trials: Sequence[Numbers], n_members: int) -> Iterator[tuple[Numbers, slice]]:
+def _groups(
+    trials: Sequence[AdamWSettings], n_members: int
+) -> Iterator[tuple[AdamWSettings, slice]]:
     """Yield numbers and the rows they hold for: all rows at once where all trials agree."""
     if len(set(trials)) == 1:
         yield trials[0], slice(None)

@@ -1,27 +1,15 @@
 """Where a rate acts beside its dropout calls: as a number in the network, or on what is built."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from sweep.config import TrainConfig
+from sweep.command.config import TrainConfig
 from sweep.engine.equal import equal
-from sweep.engine.plain import Setting, build, run_once
-from sweep.engine.way import Differs
-from sweep.mistake import first_line
+from sweep.engine.plain import build, run_once
+from sweep.engine.setting import Candidates, Setting
+from sweep.errors import Differs, first_line
 
 SEEDS = (0, 1)
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """What the proof trains: the lowest, a middle and the highest rate of a search."""
-
-    settings: Sequence[Setting]
-    zero: Setting  # all rates at 0
-    at_zero: Setting  # the same with the rates as they are built in its place
 
 
 def acts_outside(some: Candidates, x: Tensor, config: TrainConfig, device: torch.device) -> bool:

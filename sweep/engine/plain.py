@@ -6,33 +6,24 @@ attributes and frozen weights. Only where its random numbers come from is ours (
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sweep.config import TrainConfig
+from sweep.command.config import TrainConfig
 from sweep.engine import generators
 from sweep.engine.checkpoint import follow_checkpoints
 from sweep.engine.generators import ALL, Kinds
 from sweep.engine.noise import Noise
 from sweep.engine.optimizer import SCHEDULES
+from sweep.engine.setting import Setting
 from sweep.engine.site import Alone, Sites
-from sweep.engine.way import Differs
+from sweep.errors import Differs
 
 follow_checkpoints()  # before any model's module imports the name
 # of transformers in evaluation: it has other roundings than training, and no rule of vmap
 torch.backends.mha.set_fastpath_enabled(False)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What one trial trains: a plain model, built anew for each seed, and its AdamW's numbers."""
-
-    build: Callable[[], nn.Module]
-    lr: float
-    weight_decay: float
 
 
 def build(setting: Setting, seed: int, device: torch.device, dtype: torch.dtype) -> nn.Module:
@@ -90,7 +81,7 @@ def run_once(
 class Plain:
     """Trains K = P * S members, trial by trial, one after another in each step."""
 
-    at_once = 1
+    members_per_pass = 1
 
     def __init__(
         self,
@@ -208,7 +199,7 @@ class Plain:
             for k in range(seed, self.n_members, self.n_seeds):
                 yield k, seed
 
-    def keep(self, trials: Sequence[int]) -> None:
+    def select(self, trials: Sequence[int]) -> None:
         """Go on with these trials alone."""
         rows = [trial * self.n_seeds + seed for trial in trials for seed in range(self.n_seeds)]
         self.models = [self.models[k] for k in rows]
@@ -230,8 +221,9 @@ def gradients_of(model: nn.Module) -> dict[str, Tensor | None]:
 def adamw(model: nn.Module, setting: Setting) -> torch.optim.AdamW:
     params = list(model.parameters())
     fused = all(param.is_floating_point() for param in params)  # which alone it takes
+    numbers = setting.adamw
     return torch.optim.AdamW(
-        params, setting.lr, weight_decay=setting.weight_decay, fused=fused or None
+        params, numbers.lr, weight_decay=numbers.weight_decay, fused=fused or None
     )
 
 

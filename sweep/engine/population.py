@@ -10,14 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sweep.config import TrainConfig
-from sweep.data import Split
-from sweep.engine import generators, malloc
+from sweep.command.config import TrainConfig
+from sweep.engine import generators
 from sweep.engine.difference import check_evaluation, check_step
 from sweep.engine.fused import Fused
 from sweep.engine.noise import evaluation_keys, order_and_keys
-from sweep.engine.plain import Plain, Setting
-from sweep.engine.way import Differs, Way
+from sweep.engine.plain import Plain
+from sweep.engine.setting import Setting
+from sweep.errors import Differs
+from sweep.work import Way
+from sweep.workload.data import Split
 
 FUSED = Way("fused")
 
@@ -34,7 +36,6 @@ class Population:
         dtype: torch.dtype = torch.float32,
         way: Way = FUSED,
     ) -> None:
-        malloc.keep_freed()
         self.seeds, self.config, self.device, self.dtype = tuple(seeds), config, device, dtype
         self.engine: Plain | Fused
         if way.fused:
@@ -112,9 +113,9 @@ class Population:
             why = f"it draws from the generator of {names}"
             raise Differs(why, tuple(sorted(generators.ALL)))
 
-    def keep(self, trials: Sequence[int]) -> None:
+    def select(self, trials: Sequence[int]) -> None:
         """Go on with these trials alone."""
-        self.engine.keep(trials)
+        self.engine.select(trials)
 
     def table(self, values: Tensor) -> list[list[float]]:
         """Return a value of each member (K,) as P rows of S numbers."""

@@ -13,18 +13,19 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sweep.config import TrainConfig
-from sweep.data import Data, Split
+from sweep.command.config import TrainConfig
 from sweep.engine import generators
 from sweep.engine.attributes import attributes, changed
 from sweep.engine.difference import BOUNDS, compare, compare_all
 from sweep.engine.fused import Fused
 from sweep.engine.memory import fits
 from sweep.engine.noise import evaluation_keys, order_and_keys
-from sweep.engine.outside import SEEDS, Candidates, acts_outside, other_at_zero
-from sweep.engine.plain import Plain, Setting, build, run_once
-from sweep.engine.way import Differs, Way
-from sweep.mistake import first_line
+from sweep.engine.outside import SEEDS, acts_outside, other_at_zero
+from sweep.engine.plain import Plain, build, run_once
+from sweep.engine.setting import Candidates, Setting
+from sweep.errors import Differs, first_line
+from sweep.work import Way
+from sweep.workload.data import Data, Split
 
 CONVOLVED = 1 / 4  # part of the arithmetic from which convolutions on a CPU are better not fused
 

@@ -17,17 +17,11 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from sweep.command.rate import NOTHING
 from sweep.engine.noise import Noise
 from sweep.engine.rules import RULES
 
 NOT_USERS = tuple(str(Path(file).parent) for file in (torch.__file__, __file__))
-TINY = 2.0**-40  # built in place of rate 0, so that `if rate > 0:` builds the same network
-NOTHING = 2.0**-30  # a call at this rate or below drops nothing: in float32 TINY is no rate at all
-
-
-def searched(rate: float) -> float:
-    """Return the rate that is built for a searched one, which is never 0."""
-    return max(rate, TINY)
 
 
 @dataclass(frozen=True)

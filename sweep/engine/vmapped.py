@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from sweep.config import TrainConfig
+from sweep.command.config import TrainConfig
+from sweep.command.rate import NOTHING
 from sweep.engine.layers import Dims, UnderVmap, members_first
 from sweep.engine.noise import Noise
 from sweep.engine.plain import loss_of, outcomes_of, outputs_of
-from sweep.engine.site import NOTHING, Sites
+from sweep.engine.site import Sites
 
 Tensors = Mapping[str, Tensor]
 Numbers = dict[int, Tensor]  # site -> its noise (S, ...)

@@ -1,0 +1,1 @@
+"""Which rate, how sure, is dropout worth it: pure statistics of trained trials."""

@@ -1,0 +1,1 @@
+"""What was typed, as checked plans: settings, axes, one plan for each study."""

@@ -1,0 +1,111 @@
+"""The command line before Hydra reads it: what Hydra would explain in many lines, or not at all."""
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Override
+from hydra.errors import HydraException
+
+from sweep.errors import BadInput, first_line
+
+CONF = Path(__file__).parents[2] / "conf"
+OF_OPTUNA_SWEEPER = {  # its keys -> ours
+    "n_trials": "study.n_trials=...",
+    "study_name": "study.name=...",
+    "storage": "study.storage=...",
+    "sampler": "sampler=...",
+    "n_jobs": "hydra/launcher=joblib",
+    "direction": "nothing: the validation loss is minimised",
+    "max_failure_rate": "nothing: a failed trial never stops the others",
+    "search_space": "the override syntax, such as dropout=interval(0,0.8)",
+}
+EXTRAS = {  # launcher -> the extra in pyproject.toml that installs it
+    "joblib": "joblib",
+    "submitit_local": "submitit",
+    "submitit_slurm": "submitit",
+    "ray": "ray",
+}
+NO_NAME = (int, float, list, type(None))
+FLAGS = (  # Hydra's
+    *("--cfg", "-c", "--resolve", "--package", "-p", "--info", "-i", "--hydra-help", "--version"),
+    *("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
+    *("--shell-completion", "-sc"),
+)
+OF_HYDRA = (
+    "hydra/launcher",
+    "hydra.launcher.",
+    "hydra.sweep.dir",
+    "hydra.searchpath",
+    "hydra.verbose",
+)
+
+
+def check(arguments: Sequence[str]) -> None:
+    """Raise BadInput for the first argument that cannot be meant."""
+    seen: set[str] = set()
+    for argument in arguments:
+        bare = argument.lstrip("+").replace("'", "").replace('"', "").lower()
+        if argument in ("--run", "-r", "--experimental-rerun") or bare == "hydra.mode=run":
+            raise BadInput(f"{argument}: a study is a multirun; leave it out")
+        if not argument.strip():
+            raise BadInput(f"{argument!r}: must be <key>=<value>")
+        if argument.startswith("-") and argument.partition("=")[0] not in FLAGS:
+            raise BadInput(f"{argument}: is no flag; settings are <key>=<value>, see --help")
+        if argument.startswith("-") or ("=" not in argument and argument[:1] != "~"):
+            continue
+        override = parse(argument)
+        key = str(override.key_or_group)
+        if key.startswith("hydra"):
+            _check_hydra(key, argument)
+            if key == "hydra/launcher":
+                if override.value() is None:
+                    raise BadInput(f"{argument}: must be the name of a launcher")
+                check_installed(str(override.value()))
+            continue
+        if override.is_add() or override.is_force_add() or override.is_delete():
+            raise BadInput(f"{argument}: keys cannot be added or taken away")
+        if key == "work":
+            raise BadInput(f"{argument}: is the study's own; leave it out")
+        if key == "model.dropout":
+            raise BadInput(f"{argument}: use dropout=, which every model reads")
+        if isinstance(override.value(), dict) and "." not in key:
+            raise BadInput(f"{key}: its keys are given one by one, such as {key}.<key>=<value>")
+        if (CONF / key).is_dir() and any(isinstance(v, NO_NAME) for v in _all(override)):
+            raise BadInput(f"{argument}: must be the name of a file in conf/{key}")
+        if key in seen:
+            raise BadInput(f"{argument}: {key} is given twice")
+        seen.add(key)
+
+
+def check_installed(name: str) -> None:
+    """Raise BadInput for a launcher whose plugin is missing."""
+    extra = EXTRAS.get(name)
+    if extra and not importlib.util.find_spec(f"hydra_plugins.hydra_{extra}_launcher"):
+        raise BadInput(f"hydra/launcher={name}: is not installed; try uv run --extra {extra}")
+
+
+def _all(override: Override) -> Sequence[object]:
+    """Return the values given: each one where there is a list."""
+    value = override.value()
+    return value.list if isinstance(value, ChoiceSweep) else [value]
+
+
+def parse(argument: str) -> Override:
+    try:
+        if not argument.partition("=")[0]:
+            raise BadInput(f"{argument}: must be <key>=<value>")
+        return OverridesParser.create().parse_override(argument)
+    except HydraException as error:
+        raise BadInput(f"{argument}: not Hydra's syntax ({first_line(error)})") from None
+
+
+def _check_hydra(key: str, argument: str) -> None:
+    """Refuse what would have no effect here, or another one than it says."""
+    ours = OF_OPTUNA_SWEEPER.get(key.removeprefix("hydra.sweeper."))
+    if key.startswith("hydra.sweeper.") and ours:
+        raise BadInput(f"{key} is a key of hydra-optuna-sweeper; here it is {ours}")
+    multirun = key == "hydra.mode" and argument.upper().endswith("MULTIRUN")
+    if not (multirun or key.startswith(OF_HYDRA)) or key.endswith("_target_"):
+        raise BadInput(f"{argument}: of Hydra's own keys only {', '.join(OF_HYDRA)} may be set")

@@ -1,0 +1,142 @@
+"""The settings of a study, its training and its sampler: every default and every range check.
+
+Imports no torch, so that a mistake is told before anything slow starts. Hydra composes these
+classes with `conf/`; `Config` is the whole.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+
+from sweep.command.rate import check_rate
+from sweep.errors import BadInput, between, one_of, require
+
+MOST_TRIALS = 10_000
+SAMPLERS = ("zoom", "tpe", "gp", "qmc", "random")
+STORAGES = (
+    "must be sqlite:///<file>, postgresql+psycopg://<user>@<host>/<database> "
+    "or mysql+pymysql://<user>@<host>/<database>"
+)
+
+
+@dataclass
+class TrainConfig:
+    epochs: int = 10
+    batch_size: int = 128
+    eval_batch_size: int = 1000  # a model may mix the samples of a batch
+    lr: float = 1e-3  # AdamW's
+    weight_decay: float = 0.01
+    schedule: str = "constant"  # of lr over the epochs: constant | cosine
+    loss: str = "cross_entropy"  # cross_entropy | mse (to the one-hot target)
+    precision: str = "float32"  # float32 | bf16 (matrix products only)
+    device: str = "auto"  # auto (cuda where there is one, else cpu) | cpu | cuda | cuda:<n>
+    fuse: Any = "auto"  # members trained as one program at most; changes no result
+
+    def __post_init__(self) -> None:
+        for key in ("epochs", "batch_size", "eval_batch_size"):
+            between(f"train.{key}", getattr(self, key), 1, 10**6)
+        require(0 < self.lr < math.inf, "train.lr", self.lr, "must be above 0 and finite")
+        decay = self.weight_decay
+        require(0 <= decay < math.inf, "train.weight_decay", decay, "must be 0 or more and finite")
+        one_of("train.schedule", self.schedule, ("constant", "cosine"))
+        one_of("train.loss", self.loss, ("cross_entropy", "mse"))
+        one_of("train.precision", self.precision, ("float32", "bf16"))
+        known = re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?", self.device)
+        require(bool(known), "train.device", self.device, "must be auto, cpu, cuda or cuda:<n>")
+        whole = isinstance(self.fuse, int) and not isinstance(self.fuse, bool) and self.fuse >= 1
+        require(self.fuse == "auto" or whole, "train.fuse", self.fuse, "must be auto or at least 1")
+
+
+@dataclass
+class SamplerConfig:
+    name: str = "zoom"  # even levels, then finer ones around the best; searches dropout alone
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        one_of("sampler", self.name, SAMPLERS)
+        between("sampler.seed", self.seed, 0, 2**32 - 1)
+
+
+@dataclass
+class StudyConfig:
+    name: str | None = None  # <model>-<data>-<fingerprint> where none is given
+    n_trials: int = 16  # in all, also after a resume
+    generation: int = 8  # trials asked together, which share their seeds
+    seeds: int = 3  # trainings of a trial
+    storage: str | None = None  # an Optuna URL; study.db in the study's folder where none is given
+    metric: str = "val_loss"  # what is minimised: val_loss | val_error, mean over seeds
+    baseline: bool = True  # train rate 0 beside the others where the search has no such trial
+    confirm: bool = True  # train the rate found, and rate 0, on fresh seeds; then read the test set
+    robustness: bool = False  # repeat the confirmation at a third and at three times train.lr
+    max_retries: int = 2  # of a job that is lost with its worker; then its trials fail
+    prune: str = "none"  # none | halving: the worse half leaves after 1/4 and 1/2 of the epochs
+    each: list[str] = field(default_factory=list)  # keys whose values make a study each
+
+    def __post_init__(self) -> None:
+        between("study.n_trials", self.n_trials, 1, MOST_TRIALS)
+        between("study.generation", self.generation, 1, 1000)
+        between("study.seeds", self.seeds, 1, 1000)
+        between("study.max_retries", self.max_retries, 0, 100)
+        one_of("study.metric", self.metric, ("val_loss", "val_error"))
+        one_of("study.prune", self.prune, ("none", "halving"))
+        if self.name is not None:
+            ok = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", self.name)
+            allowed = (
+                "must be up to 64 letters, digits, '.', '_' or '-', and begin with none but '_'"
+            )
+            require(bool(ok), "study.name", self.name, allowed)
+        if self.storage is not None:
+            known = re.match(
+                r"sqlite:///.|(postgresql\+psycopg2?|mysql\+pymysql)://.", self.storage
+            )
+            require(bool(known), "study.storage", self.storage.split(":")[0] + ":...", STORAGES)
+
+
+@dataclass
+class Config:
+    dropout: float = 0.0  # what the model reads as config.dropout; the study sets it
+    model: dict[str, Any] = field(default_factory=dict)  # conf/model
+    data: dict[str, Any] = field(default_factory=dict)  # conf/data
+    train: TrainConfig = field(default_factory=TrainConfig)
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    study: StudyConfig = field(default_factory=StudyConfig)
+    work: str = ""  # JSON: what one job trains; the study sets it
+
+    def __post_init__(self) -> None:
+        check_rate("dropout", self.dropout)
+
+
+def typed(cfg: DictConfig) -> Config:
+    """Return Hydra's config, without its own node, as checked dataclasses."""
+    for key in OmegaConf.missing_keys(cfg):
+        raise BadInput(f"{key}=???: must be given")
+    whole = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), cfg))
+    assert isinstance(whole, Config)
+    return whole
+
+
+def differing_keys(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return the keys in which two nested settings differ, dotted."""
+    keys: list[str] = []
+    for key in sorted(one.keys() | other.keys()):
+        a, b = one.get(key), other.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            keys += differing_keys(a, b, f"{prefix}{key}.")
+        elif a != b:
+            keys.append(f"{prefix}{key}")
+    return keys
+
+
+@dataclass
+class SweeperConfig:
+    _target_: str = "hydra_plugins.study_sweeper.StudySweeper"
+    params: dict[str, Any] = field(default_factory=dict)  # searched unless given: Hydra's syntax
+
+
+ConfigStore.instance().store(name="defaults", node=Config)
+ConfigStore.instance().store(group="hydra/sweeper", name="study", node=SweeperConfig)

@@ -1,0 +1,243 @@
+"""From a command line to studies: what is searched inside one, what makes another.
+
+Everything that needs no torch is checked here, for every study, before the first one starts.
+"""
+
+import itertools
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Override
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from sweep.command.config import MOST_TRIALS, Config, typed
+from sweep.command.hints import unknown
+from sweep.command.rate import is_rate
+from sweep.command.space import Axis, read_axis
+from sweep.errors import BadInput, between
+
+SEARCHED = "dropout, model.* numbers, train.lr and train.weight_decay"
+EACH = "config groups, data.*, train.epochs, train.batch_size and what study.each lists"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One study before it starts."""
+
+    loader: ConfigLoader
+    base: DictConfig  # Hydra's config before the overrides of this study
+    overrides: tuple[str, ...]  # those, without what is searched
+    axes: tuple[Axis, ...]
+    cfg: DictConfig  # base with overrides, the hydra node included
+    config: Config  # the same without hydra, typed and checked
+    labels: dict[str, str]  # config group -> choice
+
+    @property
+    def grid(self) -> bool:
+        """All axes are lists: every combination once."""
+        return all(axis.values for axis in self.axes)
+
+    @property
+    def rates(self) -> list[str]:
+        """The searched keys that are dropout rates; without dropout they are all 0."""
+        return [axis.key for axis in self.axes if is_rate(axis.key)]
+
+    @property
+    def combinations(self) -> list[dict[str, Any]]:
+        keys = [axis.key for axis in self.axes]
+        points = itertools.product(*(axis.values for axis in self.axes))
+        return [dict(zip(keys, point, strict=True)) for point in points]
+
+    @property
+    def n_trials(self) -> int:
+        if self.grid:
+            return math.prod(len(axis.values) for axis in self.axes)
+        return self.config.study.n_trials
+
+    @property
+    def generation_size(self) -> int:
+        """Trials proposed together: a grid learns nothing on its way, so it is one generation."""
+        return self.n_trials if self.grid else self.config.study.generation
+
+    @property
+    def n_generations(self) -> int:
+        return math.ceil(self.n_trials / self.generation_size)
+
+    @property
+    def sampler(self) -> str:
+        """Name the sampler; zoom searches the rate alone, and where more is searched tpe does."""
+        if self.grid:
+            return "grid"
+        name = self.config.sampler.name
+        return "tpe" if name == "zoom" and len(self.axes) > 1 else name
+
+    def hydra_config(self, overrides: Sequence[str], launcher: Mapping[str, Any]) -> DictConfig:
+        """Return Hydra's config of a launch, with these overrides and settings of the launcher."""
+        config = self.loader.load_sweep_config(self.base, list(overrides))
+        with open_dict(config):
+            config.hydra.launcher = OmegaConf.merge(config.hydra.launcher, launcher)
+        return config
+
+    def with_data(self, name: str) -> "Plan":
+        """Return the plan on another data set, keeping the data.* overrides that it knows too."""
+        known = self.loader.load_sweep_config(self.base, [f"data={name}"]).data
+        kept = [
+            override
+            for override in self.overrides
+            if not override.startswith(("data=", "data."))
+            or override.partition("=")[0].removeprefix("data.") in known
+        ]
+        parsed = OverridesParser.create(self.loader).parse_overrides([*kept, f"data={name}"])
+        return _plan(self.loader, self.base, parsed, self.axes)
+
+
+def plans(
+    loader: ConfigLoader, base: DictConfig, defaults: Sequence[str], arguments: Sequence[str]
+) -> list[Plan]:
+    """Read the overrides of the command line, and the default search where they give none."""
+    parser = OverridesParser.create(loader)
+    given = parser.parse_overrides(list(arguments))
+    keys = {_key(override) for override in given}
+    given = [o for o in parser.parse_overrides(list(defaults)) if _key(o) not in keys] + given
+
+    fixed: list[Override] = []
+    each: list[list[Override]] = []
+    searched: list[Override] = []
+    for override in given:
+        key = _key(override)
+        _warn_duplicates(override)
+        if key == "dropout":
+            searched.append(override)
+        elif not override.is_sweep_override():
+            fixed.append(override)
+        elif _makes_studies(loader, base, override):
+            each.append(_choices(parser, override))
+        elif key.startswith("model.") or key in ("train.lr", "train.weight_decay"):
+            searched.append(override)
+        elif OmegaConf.select(base, key, default=base) is base:
+            raise _no_such(base, override)
+        else:
+            raise BadInput(
+                f"{override.input_line}: {key} cannot be swept; searched in one study: {SEARCHED}; "
+                f"one study each: {EACH}"
+            )
+    searched.sort(key=_key)  # dropout first; the order typed changes nothing
+    if not searched or _key(searched[0]) != "dropout":
+        raise BadInput("hydra.sweeper.params: must hold a search for dropout")
+    studies = [
+        _plan(loader, base, [*fixed, *combination], searched)
+        for combination in itertools.product(*each)
+    ]
+    for plan in studies:
+        _check(plan, keys, several=len(studies) > 1)
+    return studies
+
+
+def _warn_duplicates(override: Override) -> None:
+    value = override.value()
+    listed = value.list if isinstance(value, ChoiceSweep) else []
+    doubles = len(listed) - len({str(choice) for choice in listed})
+    if doubles:
+        print(f"warning: {override.input_line}: each value is taken once", file=sys.stderr)
+
+
+def _key(override: Override) -> str:
+    return str(override.key_or_group)
+
+
+def _makes_studies(loader: ConfigLoader, base: DictConfig, override: Override) -> bool:
+    key = _key(override)
+    listed = base.study.each
+    if key in listed or key in ("train.epochs", "train.batch_size") or key.startswith("data."):
+        return True
+    if key in base.hydra.runtime.choices:
+        return True
+    return "." not in key and bool(loader.get_group_options(key, ObjectType.CONFIG))
+
+
+def _choices(parser: OverridesParser, override: Override) -> list[Override]:
+    if not override.is_discrete_sweep():
+        raise BadInput(
+            f"{override.input_line}: makes one study for each value, so it must be a list"
+        )
+    key = override.get_key_element()
+    choices = list(dict.fromkeys(override.sweep_string_iterator()))
+    if not choices:
+        raise BadInput(f"{override.input_line}: the list is empty")
+    return parser.parse_overrides([f"{key}={choice}" for choice in choices])
+
+
+def _plan(
+    loader: ConfigLoader,
+    base: DictConfig,
+    overrides: Sequence[Override],
+    searched: Sequence[Override] | Sequence[Axis],
+) -> Plan:
+    lines = tuple(override.input_line or "" for override in overrides)
+    cfg = loader.load_sweep_config(base, list(lines))
+    job = job_config(cfg)
+    config = typed(job)
+    for override in overrides:
+        quoted = (override.input_line or "").partition("=")[2][:1] in ("'", '"')
+        if quoted and isinstance(OmegaConf.select(job, _key(override)), int | float):
+            raise BadInput(f"{override.input_line}: must be a number, not text in quotes")
+    axes = [o if isinstance(o, Axis) else read_axis(_key(o), o, _default(job, o)) for o in searched]
+    labels = {group: cfg.hydra.runtime.choices[group] for group in ("model", "data")}
+    return Plan(loader, base, lines, tuple(axes), cfg, config, labels)
+
+
+def job_config(cfg: DictConfig) -> DictConfig:
+    """Return the config without the hydra node; unknown keys are refused."""
+    job = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    OmegaConf.set_struct(job, True)  # which masked_copy drops
+    OmegaConf.resolve(job)
+    return job
+
+
+def _default(job: DictConfig, override: Override) -> Any:
+    """Return the value that the key has without the search."""
+    if OmegaConf.select(job, _key(override), default=job) is job:
+        raise _no_such(job, override)
+    return OmegaConf.select(job, _key(override))
+
+
+def _no_such(config: DictConfig, override: Override) -> BadInput:
+    key = _key(override)
+    owner = key.rpartition(".")[0]
+    node = OmegaConf.select(config, owner) if owner else config
+    beside = list(node) if isinstance(node, DictConfig) else []
+    known = [f"{owner}.{name!s}".lstrip(".") for name in beside]
+    return BadInput(f"{override.input_line}: {unknown(key, known)}")
+
+
+def _check(plan: Plan, keys: set[str], several: bool) -> None:
+    study, zooms = plan.config.study, plan.config.sampler.name == "zoom"
+    between("trials of all lists", plan.n_trials, 1, MOST_TRIALS)
+    if plan.grid and "study.n_trials" in keys and study.n_trials != plan.n_trials:
+        raise BadInput(
+            f"study.n_trials={study.n_trials}: the lists make {plan.n_trials} trials, each once"
+        )
+    if plan.sampler == "zoom" and study.generation < 2:
+        raise BadInput("study.generation=1: zoom compares the rates of a generation; at least 2")
+    if study.prune == "halving" and plan.config.train.epochs < 4:
+        raise BadInput("study.prune=halving: needs 4 epochs, to look after a quarter and a half")
+    if study.prune == "halving" and plan.config.train.fuse != "auto":
+        raise BadInput("train.fuse: with study.prune=halving a generation is one population")
+    if study.robustness and not (study.confirm and study.baseline):
+        raise BadInput(
+            "study.robustness=true: repeats the confirmation, "
+            "so study.confirm and study.baseline must be true"
+        )
+    if not plan.grid and len(plan.axes) > 1 and "sampler" in keys and zooms:
+        raise BadInput("sampler=zoom: searches dropout alone; use tpe, gp, qmc or random")
+    if several and study.name is not None and "study.name" in keys:
+        raise BadInput(f"study.name={study.name}: names one study, but the command makes several")
+    for key in study.each:
+        if not key.startswith(("model.", "train.")) or OmegaConf.select(plan.cfg, key) is None:
+            raise BadInput(f"study.each=[{key}]: must be numbers of model.* or train.*")

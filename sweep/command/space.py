@@ -1,0 +1,168 @@
+"""What is searched: Hydra's sweep syntax read as axes, decimal-exact."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.override_parser.types import (
+    ChoiceSweep,
+    Glob,
+    IntervalSweep,
+    Override,
+    QuotedString,
+    RangeSweep,
+)
+
+from sweep.command.config import MOST_TRIALS, TrainConfig
+from sweep.command.rate import check_rate, is_rate
+from sweep.errors import BadInput, between
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+Number = int | float
+
+
+def section(params: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return the numbers of one part of the config, such as "model.", without the prefix."""
+    return {k.removeprefix(prefix): v for k, v in params.items() if k.startswith(prefix)}
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One searched key: a list of values, or all between low and high."""
+
+    key: str
+    values: tuple[Number, ...] = ()  # in the order typed; empty for an interval
+    low: Number = 0
+    high: Number = 0
+    log: bool = False
+
+    @property
+    def ends(self) -> tuple[Number, ...]:
+        """Every listed value, or the two ends: what must be allowed for all to be."""
+        return self.values or (self.low, self.high)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what makes an axis again, without its key."""
+        return {
+            "values": list(self.values),
+            "low": self.low,
+            "high": self.high,
+            "log": self.log,
+        }
+
+    def __str__(self) -> str:
+        if self.values:
+            return ", ".join(f"{value:g}" for value in self.values)
+        return f"[{self.low:g}, {self.high:g}]" + (" (log)" if self.log else "")
+
+    def distribution(self, grid: bool) -> "BaseDistribution":
+        """Return it as Optuna's; in a grid the listed values lie on a numeric axis."""
+        from optuna.distributions import (
+            CategoricalDistribution,
+            FloatDistribution,
+            IntDistribution,
+        )
+
+        if self.values and not grid:
+            return CategoricalDistribution(self.values)
+        low, high = min(self.ends), max(self.ends)
+        if isinstance(low, int):
+            return IntDistribution(low, int(high), log=self.log)
+        return FloatDistribution(low, high, log=self.log)
+
+
+def read_axis(key: str, override: Override, default: Any) -> Axis:
+    """Read one override as an axis whose numbers have the type of the key's default."""
+    if default is None and is_rate(key):  # a rate that follows dropout unless it is given
+        default = 0.0
+    if isinstance(default, bool) or not isinstance(default, int | float):
+        raise BadInput(f"{key}={override.get_value_string()}: only numbers can be searched")
+    value = override.value()
+    if isinstance(value, IntervalSweep):
+        axis = _interval(key, value, type(default))
+    else:
+        values = _values(key, value)
+        typed = [_typed(key, v, type(default)) for v in values]
+        axis = Axis(key, tuple(dict.fromkeys(typed)))  # each once
+    for number in axis.ends:
+        _check(key, number)
+    return axis
+
+
+def _interval(key: str, value: IntervalSweep, kind: type) -> Axis:
+    low, high = (_typed(key, v, kind) for v in (value.start, value.end))
+    unknown = set(value.tags) - {"log"}
+    text = f"interval({low}, {high})"
+    if unknown:
+        raise BadInput(f"{key}={text}: tag {min(unknown)!r} is unknown; only log is allowed")
+    log = "log" in value.tags
+    if not low < high:
+        raise BadInput(f"{key}={text}: the first number must be below the second")
+    if log and low <= 0:
+        raise BadInput(f"{key}={text}: with log the first number must be above 0, such as 0.001")
+    return Axis(key, (), low, high, log)
+
+
+def _values(key: str, value: Any) -> list[Any]:
+    """Return the values that a list or a range holds."""
+    if isinstance(value, ChoiceSweep | RangeSweep):
+        if value.shuffle:
+            raise BadInput(
+                f"{key}: shuffle is not allowed; the order of the values changes nothing"
+            )
+        if value.tags:
+            raise BadInput(f"{key}: tag {min(value.tags)!r} is allowed on intervals only")
+    if isinstance(value, Glob):
+        raise BadInput(f"{key}: glob chooses among config groups, not numbers")
+    if isinstance(value, ChoiceSweep):
+        values: list[Any] = list(value.list)
+    elif isinstance(value, RangeSweep):
+        values = exact_range(key, value)
+    else:
+        values = [value]
+    if not values:
+        raise BadInput(f"{key}: the list or range holds no value")
+    return values
+
+
+def exact_range(key: str, value: RangeSweep) -> list[Number]:
+    """Return the values of range(start, stop, step) as decimals mean them; stop is exclusive.
+
+    Hydra adds floats, which gives 0.30000000000000004 and now and then a value too many.
+    """
+    start, stop, step = (Decimal(repr(x)) for x in (value.start, value.stop, value.step))
+    if not all(x.is_finite() for x in (start, stop, step)) or step == 0:
+        raise BadInput(f"{key}=range({start}, {stop}, {step}): the step must be finite and not 0")
+    text = f"range({start}, {stop}, {step})"
+    if (stop - start) % step:
+        end = start + math.ceil((stop - start) / step) * step
+        hint = f"the last value of range({start}, {end}, {step}) is {end - step}"
+        raise BadInput(f"{key}={text}: the step must divide the range; {hint}")
+    n = max(0, int((stop - start) / step))
+    between(f"values of {key}={text}", n, 0, MOST_TRIALS)
+    return [float(start + i * step) for i in range(n)]
+
+
+def _typed(key: str, value: Any, kind: type) -> Number:
+    if isinstance(value, IntervalSweep):
+        raise BadInput(f"{key}: an interval stands alone, not in a list")
+    if isinstance(value, QuotedString | bool | str) or value is None:
+        raise BadInput(f"{key}={value}: must be a number")
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise BadInput(f"{key}={value}: must be a finite number")
+    if kind is int and value != int(value):
+        raise BadInput(f"{key}={value}: must be a whole number")
+    number: Number = kind(value)
+    return number
+
+
+def _check(key: str, number: Number) -> None:
+    if is_rate(key):
+        check_rate(key, number)
+    elif key.startswith("train."):
+        changed: dict[str, Any] = {key.removeprefix("train."): number}
+        TrainConfig(**changed)

@@ -1,0 +1,21 @@
+"""The device that a job trains on."""
+
+import torch
+
+from sweep.errors import BadInput
+
+
+def pick_device(name: str, place: int = 0) -> torch.device:
+    """Return the device that train.device names, if this machine has it.
+
+    If it names none of several GPUs, jobs take them in turn by their place.
+    """
+    n_gpus = torch.cuda.device_count()
+    if name == "auto":
+        name = "cuda" if n_gpus else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= n_gpus:
+        raise BadInput(f"train.device={name}: this machine has {n_gpus} CUDA devices; use auto")
+    if name == "cuda" and place:
+        return torch.device("cuda", place % n_gpus)
+    return device

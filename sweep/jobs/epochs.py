@@ -1,0 +1,82 @@
+"""One population trained through all epochs, and measured after each."""
+
+from pathlib import Path
+from statistics import fmean
+
+from sweep.command.config import Config
+from sweep.engine.population import Population
+from sweep.jobs.claim import raise_if_revoked
+from sweep.jobs.halving import rungs, survivors
+from sweep.show.curves import Curves
+from sweep.show.progress import Reporter
+from sweep.work import CONFIRMATION, Table, Work
+from sweep.workload.data import Data, load_test
+
+
+def train_epochs(
+    config: Config,
+    work: Work,
+    population: Population,
+    data: Data,
+    curves: Curves,
+    folder: Path,
+    reporter: Reporter,
+) -> list[dict[str, Table]]:
+    """Train through all epochs, logging to the curves and the bar; return each trial's metrics."""
+    rates = [float(trial.params["dropout"]) for trial in work.trials]
+    halving_epochs = rungs(config.train.epochs) if halved(config, work) else set()
+    training = list(range(len(work.trials)))  # the places of the trials still in training
+    history: list[dict[str, Table]] = [{} for _ in training]
+    for epoch in range(1, config.train.epochs + 1):
+        metrics = train_epoch(population, data, epoch, reporter)
+        curves.log(epoch, metrics)
+        for metric, table in metrics.items():
+            for trial, row in zip(training, table, strict=True):
+                history[trial].setdefault(metric, []).append(row)
+        means = [fmean(row) for row in metrics[config.study.metric]]
+        text = f"{work.title}, epoch {epoch}/{config.train.epochs}"
+        reporter.describe(text, zip(means, (rates[trial] for trial in training), strict=True))
+        raise_if_revoked(folder)
+        if epoch in halving_epochs:
+            places = survivors([work.trials[trial].params for trial in training], means)
+            n_gone = (len(training) - len(places)) * len(work.seeds)
+            reporter.add_work(-n_gone * (config.train.epochs - epoch))
+            training = [training[place] for place in places]
+            population.select(places)
+            curves.select(places)
+    return history
+
+
+def halved(config: Config, work: Work) -> bool:
+    return config.study.prune == "halving" and work.generation < CONFIRMATION
+
+
+def train_epoch(
+    population: Population, data: Data, epoch: int, reporter: Reporter
+) -> dict[str, Table]:
+    """Train for one epoch, counted from 1; return its metrics."""
+    part = population.n_members / population.n_steps(len(data.train))
+    on_loss = population.train_epoch(data.train, epoch - 1, lambda: reporter.advance(part))
+    return {**measure(population, data, epoch), "train_loss_dropout_on": population.table(on_loss)}
+
+
+def measure(population: Population, data: Data, epoch: int) -> dict[str, Table]:
+    """Evaluate every member, dropout off, on validation samples and as many training samples."""
+    val_loss, val_error = population.evaluate(data.val, epoch)
+    train_loss, train_error = population.evaluate(data.train_part, epoch)
+    metrics = {
+        "val_loss": val_loss,
+        "val_error": val_error,
+        "train_loss": train_loss,
+        "train_error": train_error,
+        "gap": val_loss - train_loss,
+    }
+    return {name: population.table(values) for name, values in metrics.items()}
+
+
+def test(population: Population, config: Config, data: Data) -> list[dict[str, list[float]]]:
+    """Evaluate every trial on the test samples."""
+    samples, last = load_test(config.data, data), config.train.epochs
+    loss, error = map(population.table, population.evaluate(samples, last))
+    pairs = zip(loss, error, strict=True)
+    return [{"test_loss": losses, "test_error": errors} for losses, errors in pairs]

@@ -1,0 +1,172 @@
+"""One job: train the trials it is given together and write one result file.
+
+A job is a pure function of (config, trials, seeds): it never sees the study or its storage, so a
+lost job is run again as it was and gives the same numbers.
+"""
+
+import logging
+import os
+import time
+import traceback
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from sweep.command.config import Config, typed
+from sweep.engine.device import pick_device
+from sweep.engine.malloc import keep_freed
+from sweep.engine.memory import most_members
+from sweep.engine.plain import build
+from sweep.engine.population import Population
+from sweep.engine.proof import prove
+from sweep.engine.setting import Setting, candidates_of, setting_of
+from sweep.errors import BadInput, Differs, Revoked, Unreachable, first_line
+from sweep.jobs.bisect import train_bisecting
+from sweep.jobs.claim import hold
+from sweep.jobs.epochs import halved, test, train_epochs
+from sweep.jobs.results import (
+    PROOF,
+    DeviceLost,
+    Fault,
+    Finished,
+    JobEnd,
+    Stopped,
+    to_text,
+    work_from_json,
+    write_result,
+)
+from sweep.show.curves import Curves, Run
+from sweep.show.progress import Bar, JobReporter, Reporter
+from sweep.work import TrialResult, Way, Work
+from sweep.workload.data import Data, load
+
+log = logging.getLogger(__name__)
+
+device_lost = False  # whether a trial took the device from this process, until it ends
+
+
+def run(cfg: DictConfig, bar: Bar | None = None) -> str:
+    """Train what `cfg.work` says in Hydra's output folder; return the job's end as JSON.
+
+    `bar` is the command's, if the job runs in the command's own process.
+    """
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        with hold(folder):
+            end = _run(typed(cfg), folder, bar)
+            if isinstance(end, Finished | DeviceLost):
+                write_result(folder, end)
+    except OSError as error:
+        end = Stopped(f"{error.filename or 'a file'}: {error.strerror}")
+    except (BadInput, Unreachable) as error:
+        end = Stopped(str(error))
+    except Revoked:
+        end = Stopped("the study no longer waits for it")
+    except Exception:
+        end = Fault(traceback.format_exc())
+    return to_text(end)
+
+
+def _run(config: Config, folder: Path, bar: Bar | None) -> JobEnd:
+    global device_lost
+    if device_lost:  # the same command goes on in a process that has one
+        if bar is None:
+            os._exit(1)  # and so does this one, by a worker in place of this
+        return Fault("the device is lost; run the same command to resume")
+    keep_freed()
+    work = work_from_json(config.work)
+    # jobs that run side by side on one machine take its GPUs by their numbers
+    device = pick_device(config.train.device, 0 if bar else int(HydraConfig.get().job.num))
+    reporter = bar or JobReporter(folder)
+    begin = time.monotonic()
+    try:
+        results = train_bisecting(
+            lambda part: train(config, part, device, folder, reporter), work, reporter
+        )
+    except torch.AcceleratorError:
+        log.exception("the device is lost")
+        device_lost = True
+        if len(work.trials) > 1:
+            return DeviceLost(work)
+        results = [TrialResult(error=traceback.format_exc(), lost=True)]
+    return Finished(work, results, time.monotonic() - begin)
+
+
+def train(
+    config: Config, work: Work, device: torch.device, folder: Path, reporter: Reporter
+) -> list[TrialResult]:
+    """Train one population in a job's folder; return the result of each trial."""
+    data, done = load(config.data).to(device), reporter.done
+    way = work.way or _proven(config, work, data, folder)
+    if way.device and (way.device, way.torch) != (device.type, torch.__version__):
+        log.warning("proven on %s by torch %s: proven anew", way.device, way.torch)
+        way = _proven(config, work, data, folder)
+    while True:
+        try:
+            return _train(config, work, data, folder, way, reporter)
+        except Differs as differs:
+            way = way.plainly(differs.why, differs.draws)
+        except Exception as error:
+            elsewhere = isinstance(error, OSError | Unreachable | torch.AcceleratorError)
+            if elsewhere or not way.fused or len(work.trials) > 1:
+                raise
+            way = way.plainly(f"as one program it fails: {first_line(error)}")
+        log.warning("trained again, member by member: %s", way.why)
+        reporter.add_work(reporter.done - done)
+
+
+def _proven(config: Config, work: Work, data: Data, folder: Path) -> Way:
+    """Find out how a model is trained; a file says so, in case the process dies of another rate."""
+    (folder / PROOF).touch()
+    try:
+        candidates = candidates_of(config, work.points, data)
+        way = prove(candidates, config.train, data, data.train.inputs.device)
+    finally:
+        (folder / PROOF).unlink()
+    if way.why:
+        log.warning("trained member by member: %s", way.why)
+    return way
+
+
+def _train(
+    config: Config, work: Work, data: Data, folder: Path, way: Way, reporter: Reporter
+) -> list[TrialResult]:
+    """Train in a way; raise Differs if it is seen not to be the plain one.
+
+    Trials that do not fit in memory together train in turns, each to its end.
+    """
+    settings = [setting_of(config, trial.params, data, way.zero) for trial in work.trials]
+    device = data.train.inputs.device
+    n = _trials_in_memory(config, work, data, settings[0])
+    if n < len(work.trials):
+        log.info("trained in turns, %d trials at a time", n)
+        turns = [work.trials[first : first + n] for first in range(0, len(work.trials), n)]
+        parts = [replace(work, trials=trials) for trials in turns]
+        trained = [_train(config, part, data, folder, way, reporter) for part in parts]
+        return [result for part in trained for result in part]
+    population = Population(settings, work.seeds, config.train, device, way=way)
+    runs = [Run(trial.params, trial.number, work.generation) for trial in work.trials]
+    with Curves.begin_anew(folder.parent.parent, runs) as curves:
+        history = train_epochs(config, work, population, data, curves, folder, reporter)
+        population.check(data.val)
+    tested = test(population, config, data) if work.test else [{} for _ in history]
+    execution = {"device": str(device), "members": len(settings) * len(work.seeds)}
+    execution |= {"members_per_pass": population.engine.members_per_pass}
+    execution |= {"threads": torch.get_num_threads()} if device.type == "cpu" else {}
+    log.info("trained %s %s", execution, way)
+    pairs = zip(history, tested, strict=True)
+    return [TrialResult(*pair, execution=execution, way=way) for pair in pairs]
+
+
+def _trials_in_memory(config: Config, work: Work, data: Data, one: Setting) -> int:
+    """Return how many trials fit in memory; trials that are halved stay together."""
+    if halved(config, work):
+        return len(work.trials)
+    device = data.train.inputs.device
+    n_samples = min(config.train.batch_size, len(data.train))
+    x, _ = data.train[torch.arange(n_samples, device=device)]
+    n_members = most_members(build(one, work.seeds[0], device, x.dtype), x, config.train)
+    return max(1, n_members // len(work.seeds))

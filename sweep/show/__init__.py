@@ -1,0 +1,1 @@
+"""What people look at: the table, sentences, pictures, TensorBoard and the bar."""

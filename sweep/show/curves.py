@@ -1,0 +1,144 @@
+"""TensorBoard: one run a trial, its curves over epochs, written while it trains.
+
+Each point is a mean over seeds; where there are several, `seeds/..._low` and `_high` are two
+standard errors below and above it.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import metadata, summary_v2
+from tensorboard.plugins.hparams.api_pb2 import STATUS_FAILURE, STATUS_SUCCESS
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
+
+from sweep.show.events import EventFile
+from sweep.work import CONFIRMATION, Key, Outcome
+
+TAGS = {  # as they are called in the results -> as TensorBoard groups them
+    "val_loss": "loss/val",
+    "train_loss": "loss/train",
+    "train_loss_dropout_on": "loss/train_dropout_on",
+    "val_error": "error/val",
+    "train_error": "error/train",
+    "gap": "gap/loss",
+}
+SEMS = 2  # from the mean to the ends of a band
+
+
+def band(tag: str) -> tuple[str, str]:
+    """Name the ends of a curve's band; in a group of their own, so that they hide no curve."""
+    name = tag.replace("/", "_")
+    return f"seeds/{name}_low", f"seeds/{name}_high"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trial as TensorBoard has it."""
+
+    params: Mapping[str, Any]
+    trial: int
+    generation: int
+
+    @property
+    def name(self) -> str:
+        """The folder, so named that sorting by name sorts by rate."""
+        one_of = -1 - self.trial if self.trial < 0 else self.trial
+        more = f".{one_of}" if one_of else ""
+        if self.generation >= CONFIRMATION:
+            which = f"confirmation={self.generation - CONFIRMATION:03d}{more}"
+        elif self.trial < 0:
+            which = f"baseline={self.generation:03d}{more}"
+        else:
+            which = f"trial={self.trial:03d}"
+        return f"dropout={self.params['dropout']:.4f}_{which}"
+
+    @property
+    def listed(self) -> bool:
+        """Whether the table of hyperparameters has it: Optuna's trials and no others."""
+        return self.trial >= 0 and self.generation < CONFIRMATION
+
+
+class Curves:
+    """The event files of the trials of one population; a context, which says how they ended."""
+
+    @classmethod
+    def begin_anew(cls, folder: Path, runs: Sequence[Run]) -> "Curves":
+        """Delete what a population that was cut short has logged, and begin with new files."""
+        for run in runs:
+            for old in (folder / run.name).glob("events.out.tfevents.*"):
+                old.unlink()
+        return cls(folder, runs)
+
+    def __init__(self, folder: Path, runs: Sequence[Run]) -> None:
+        self.open = [(run, EventFile(folder / run.name)) for run in runs]
+        self.diverged: set[str] = set()
+        for run, writer in self.open:
+            if run.listed:
+                writer.add(summary_v2.hparams_pb(dict(run.params), trial_id=run.name))
+                writer.flush()
+
+    def log(self, epoch: int, metrics: Mapping[str, Sequence[Sequence[float]]]) -> None:
+        """Write the points of one epoch, counted from 1; metrics are (P, S)."""
+        points: dict[str, list[float]] = {}  # tag -> of each run
+        for metric, table in metrics.items():
+            values = np.array(table)
+            points[TAGS[metric]] = values.mean(1).tolist()
+            if values.shape[1] > 1:
+                with np.errstate(invalid="ignore"):  # of a run that diverged
+                    half = SEMS * values.std(1, ddof=1) / math.sqrt(values.shape[1])
+                    ends = values.mean(1) - half, values.mean(1) + half
+                points |= {t: y.tolist() for t, y in zip(band(TAGS[metric]), ends, strict=True)}
+        for place, (run, writer) in enumerate(self.open):
+            of_run = {tag: of_runs[place] for tag, of_runs in points.items()}
+            if not all(map(math.isfinite, of_run.values())):
+                self.diverged.add(run.name)
+            writer.add(scalars(of_run), epoch)
+        for _, writer in self.open:  # after all are written, so that no run waits for another's
+            writer.flush()
+
+    def select(self, places: Sequence[int]) -> None:
+        """Go on with these runs alone."""
+        for place, (run, writer) in enumerate(self.open):
+            if place not in places:
+                self._end(run, writer)
+                writer.close()
+        self.open = [self.open[place] for place in places]
+
+    def __enter__(self) -> "Curves":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for run, writer in self.open:
+            if kind is None or issubclass(kind, Exception):  # else it was stopped, and will go on
+                self._end(run, writer, failed=kind is not None)
+            writer.close()
+
+    def _end(self, run: Run, writer: EventFile, failed: bool = False) -> None:
+        """Let the table of hyperparameters show how a run ended."""
+        if not run.listed:
+            return
+        status = STATUS_FAILURE if failed or run.name in self.diverged else STATUS_SUCCESS
+        end = HParamsPluginData(session_end_info=SessionEndInfo(status=status))
+        about = metadata.create_summary_metadata(end)
+        tag, nothing = metadata.SESSION_END_INFO_TAG, metadata.NULL_TENSOR
+        writer.add(Summary(value=[Summary.Value(tag=tag, metadata=about, tensor=nothing)]))
+
+
+def redraw(folder: Path, outcomes: Mapping[Key, Outcome]) -> None:
+    """Write the event files of trials again, if their job could not write to this folder."""
+    for (generation, number), outcome in outcomes.items():
+        if outcome.error:
+            continue
+        with Curves.begin_anew(folder, [Run(outcome.params, number, generation)]) as curves:
+            for epoch, rows in enumerate(zip(*outcome.curves.values(), strict=True), 1):
+                metrics = zip(outcome.curves, ([row] for row in rows), strict=True)
+                curves.log(epoch, dict(metrics))
+
+
+def scalars(points: Mapping[str, float]) -> Summary:
+    return Summary(value=[Summary.Value(tag=tag, simple_value=y) for tag, y in points.items()])

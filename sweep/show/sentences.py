@@ -1,0 +1,202 @@
+"""What a study found, in sentences for a stranger."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.special import fdtrc
+
+from sweep.answer.answer import Answer, Row
+from sweep.answer.diagnosis import clearly_above_zero
+
+GROWS = 0.01  # chance that a spread growing like this is nothing
+
+
+def sentences(answer: Answer) -> list[str]:
+    """Return the answer, what confirms it, why it is so, and what to be careful about."""
+    lines = [_best(answer), _verdict(answer), *_sides(answer), *_confirmed(answer)]
+    lines += _elsewhere(answer)
+    lines += [f"warning: {warning}" for warning in warnings(answer)]
+    return lines
+
+
+def _best(answer: Answer) -> str:
+    best, rate = answer["best"], answer["best"]["dropout"]
+    others = [f"{key}={value:.6g}" for key, value in best["params"].items() if key != "dropout"]
+    with_others = f" with {', '.join(others)}" if others else ""
+    if rate["low"] == rate["high"]:
+        return f"best rate {rate['value']:.6g}{with_others}"
+    text = f"best rate {rate['value']:.6g}{with_others}; {as_good(rate)} (95%)"
+    if best["no_effect"] > 0.5:
+        text += f"; the chance that it does not matter is {best['no_effect']:.0%}"
+    return text
+
+
+def use(answer: Answer) -> str:
+    """Say what to write into a config; where dropout hurts or nothing is best, that is none."""
+    if answer["verdict"] in ("hurts", "no dropout"):
+        return "to use it: dropout: 0"
+    return f"to use it: dropout: {answer['best']['params']['dropout']:.6g}"
+
+
+def as_good(range_: Mapping[str, Any]) -> str:
+    """Name the values that cannot be told from the best."""
+    if range_["values"] is None:
+        return f"anywhere in {range_['low']:.6g} to {range_['high']:.6g} is as good"
+    *some, last = (f"{value:.6g}" for value in range_["values"])
+    return f"{', '.join(some)} and {last} are as good"
+
+
+def _verdict(answer: Answer) -> str:
+    verdict, gain = answer["verdict"], answer["gain"]
+    if verdict == "no dropout":
+        return "no dropout is best"
+    if verdict is None and answer["confirmation"]:
+        wanted = answer["config"]["study"]["baseline"]
+        why = ": it failed" if wanted else " (study.baseline=false)"
+        return f"not compared with no dropout{why}"
+    if verdict is None:
+        return "not confirmed on fresh seeds: the best of a search is always a little lucky"
+    return judged(gain, answer)
+
+
+def judged(gain: Mapping[str, Any], answer: Answer) -> str:
+    """Tell a verdict and what it rests on."""
+    name = answer["metric"].replace("val_", "validation ")
+    side = "lower" if gain["value"] >= 0 else "higher"
+    text = f"{name} {_number(abs(gain['value']), answer)} {side} than without"
+    if gain["low"] is not None:
+        ends = sorted(
+            (gain["low"], gain["high"]) if side == "lower" else (-gain["high"], -gain["low"])
+        )
+        low, high = (_number(end, answer) for end in ends)
+        text += f" (95%: {low} to {high}, {gain['seeds']} fresh seeds)"
+    if gain["verdict"] != "no evidence":
+        return f"dropout {gain['verdict']}: {text}"
+    text = f"no evidence that dropout helps or hurts: {text}"
+    if gain["needed"] is not None:
+        text += f"; about {gain['needed']} seeds would resolve a difference as small"
+    return text
+
+
+def _number(value: float, answer: Answer) -> str:
+    return f"{100 * value:.2f}%" if answer["metric"] == "val_error" else f"{value:.4f}"
+
+
+def _sides(answer: Answer) -> list[str]:
+    """Say up to where it overfits and from where on it underfits."""
+    best = answer["best"]["params"]["dropout"]
+    rows = [row for row in answer["trials"] if row["fit"]] + answer["baselines"]
+    labels = [(row["params"]["dropout"], row["fit"]["label"]) for row in rows]
+    over = [rate for rate, label in labels if label == "overfits" and rate < best]
+    under = [rate for rate, label in labels if label == "underfits" and rate > best]
+    parts = []
+    if over:
+        parts.append(f"at {max(over):.6g} and below it overfits")
+    if under:
+        parts.append(f"at {min(under):.6g} and above it underfits")
+    return [", ".join(parts)] if parts else []
+
+
+def _confirmed(answer: Answer) -> list[str]:
+    confirmation, test = answer["confirmation"], answer["test"]
+    if confirmation is None:
+        return []
+    lines = []
+    for title, source, metrics in (
+        ("confirmed", confirmation, ("val_loss", "val_error")),
+        ("test set, read once", test, ("test_loss", "test_error")),
+    ):
+        texts = [
+            _plus_minus(source[name], metrics) for name in ("chosen", "baseline") if source[name]
+        ]
+        lines.append(f"{title}: " + "; without dropout ".join(texts))
+    return lines
+
+
+def _elsewhere(answer: Answer) -> list[str]:
+    """Say whether the conclusion stands at other learning rates."""
+    found = answer["robustness"] or []
+    lines = [
+        f"with train.lr={there['lr']:.3g} "
+        + (judged(there["gain"], answer) if there["gain"] else "the training diverged")
+        for there in found
+    ]
+    others = [there["gain"] and there["gain"]["verdict"] for there in found]
+    if others and set(others) == {answer["verdict"]}:
+        return [*lines, "so the conclusion stands at other learning rates"]
+    return [*lines, "so the conclusion depends on the learning rate"] if others else []
+
+
+def _plus_minus(point: Mapping[str, Any], metrics: tuple[str, str]) -> str:
+    loss, error = (point[metric] for metric in metrics)
+    return f"loss {plus_minus(loss)}, error {plus_minus(error, percent=True)}"
+
+
+def plus_minus(value: Mapping[str, Any], percent: bool = False) -> str:
+    """Return mean ± standard error."""
+    scale, digits, unit = (100, 2, "%") if percent else (1, 4, "")
+    sem = "" if value["sem"] is None else f" ± {scale * value['sem']:.{digits}f}"
+    return f"{scale * value.get('aligned', value['mean']):.{digits}f}{sem}{unit}"
+
+
+def warnings(answer: Answer) -> list[str]:
+    """Return what makes the answer worth less than it looks."""
+    done = [row for row in answer["trials"] if row["state"] == "complete"]
+    found = [*answer["warnings"], *_edges(answer), *_budget(answer, done), *_spread(done)]
+    pruned = sum(row["state"] == "pruned" for row in answer["trials"])
+    if pruned:
+        found.append(
+            f"halving gave up {pruned} of {len(answer['trials'])} trials on their way; high rates "
+            "learn slowly, so it favours low ones"
+        )
+    failed = [row for row in answer["trials"] if row["state"] == "fail"]
+    found += [
+        f"trial {row['number']} (rate {row['params']['dropout']:.6g}) failed: {row['reason']}"
+        for row in failed
+    ]
+    return found
+
+
+def _edges(answer: Answer) -> list[str]:
+    return [
+        f"the {'highest' if range_['edge'] == 'high' else 'lowest'} {key} searched, "
+        f"{range_[range_['edge']]:.6g}, is among the best: search further"
+        for key, range_ in answer["best"]["set"].items()
+        if range_["edge"]
+    ]
+
+
+def _budget(answer: Answer, done: Sequence[Row]) -> list[str]:
+    """Look at the trial nearest to the best rate: does its loss rise or still fall at the end?"""
+    best, epochs = answer["best"]["params"]["dropout"], answer["config"]["train"]["epochs"]
+    row = min(done, key=lambda row: abs(row["params"]["dropout"] - best))
+    if clearly_above_zero([-slope for slope in row["slope"]]):
+        return [
+            "the validation loss at the best rate still falls at the end, so the best rate depends "
+            f"on the budget: try train.epochs={2 * epochs}"
+        ]
+    if clearly_above_zero(row["rise"]):
+        return [
+            f"the validation loss at the best rate rises after epoch {row['lowest_epoch']}: "
+            "it overfits in time"
+        ]
+    return []
+
+
+def _spread(done: Sequence[Row]) -> list[str]:
+    """Compare the variance over seeds of the upper half of the rates with the lower half's."""
+    ordered = sorted(done, key=lambda row: row["params"]["dropout"])
+    half = len(ordered) // 2
+    pools = []
+    for rows in (ordered[:half], ordered[-half:] if half else []):
+        df = sum(len(row["seeds"]) - 1 for row in rows)
+        squares = sum(np.var(row["val_loss"]["of_seeds"]) * len(row["seeds"]) for row in rows)
+        pools.append((df, float(squares) / max(df, 1)))
+    (df_low, low), (df_high, high) = pools
+    if df_low > 0 and low > 0 and fdtrc(df_high, df_low, high / low) < GROWS:
+        return [
+            f"seeds differ more at high rates (sd {high**0.5:.4f}) than at low ones "
+            f"({low**0.5:.4f}): intervals there are too sure"
+        ]
+    return []

@@ -1,0 +1,122 @@
+"""Confirming the answer: the rate found against no dropout, on seeds that no search has seen.
+
+Seeds are added at three looks until the verdict falls (answer.LOOKS); the test samples are read by
+these trainings only, after their last epoch, and decide nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+
+from sweep.answer.answer import opponent, rates_negligible, search
+from sweep.answer.gain import LOOKS, Gain, gain
+from sweep.errors import SweepFailed
+from sweep.jobs.training import Points, Training, TrainingRequests
+from sweep.work import CONFIRMATION, Outcome, seeds_of
+
+CHOSEN, BASELINE = 0, -1  # numbers of the two points
+FACTORS = (1 / 3, 3)  # on the learning rate: does the conclusion stand there?
+Params = dict[str, Any]
+Values = dict[str, list[float]]  # metric -> one for each seed
+
+
+def confirm(study: optuna.Study, training: Training) -> TrainingRequests[None]:
+    """Note in the study what fresh seeds say of its answer, unless they said it of this one.
+
+    Raises SweepFailed where a training diverged or failed.
+    """
+    chosen, baseline = contestants(study)
+    known = study.user_attrs.get("confirmation")
+    if not known or known["chosen"]["params"] != chosen:
+        study.set_user_attr("robustness", None)
+        study.set_user_attr("confirmation", None)  # in case what comes is stopped
+        study.set_user_attr("confirmation", (yield from look(training, chosen, baseline)))
+    wanted = training.plan.config.study.robustness and not study.user_attrs.get("robustness")
+    if wanted and baseline is not None and baseline != chosen:
+        study.set_user_attr(
+            "robustness", (yield from at_other_learning_rates(training, chosen, baseline))
+        )
+
+
+def contestants(study: optuna.Study) -> tuple[Params, Params | None]:
+    """Return the point found and what it is compared with: one point if no dropout is best."""
+    best = search(study)
+    without = opponent(study, best)
+    baseline = without and without["params"]
+    if baseline is not None and rates_negligible(best.point):
+        return baseline, baseline
+    return dict(best.point), baseline
+
+
+def look(
+    training: Training, chosen: Params, baseline: Params | None
+) -> TrainingRequests[dict[str, Any]]:
+    """Train both points on fresh seeds, pairs of them, and judge their difference.
+
+    If both are one point, or there is no baseline, the first look's seeds only give the value.
+    """
+    points = {CHOSEN: chosen}
+    if baseline is not None and baseline != chosen:
+        points[BASELINE] = baseline
+    values: dict[int, Values] = {number: {} for number in points}
+    seeds: list[int] = []
+    verdict: Gain | None = None
+    metric = training.plan.config.study.metric
+    for number, n in enumerate(LOOKS):
+        fresh = seeds_of(CONFIRMATION + number, n - len(seeds))
+        outcomes = yield from _trained(training, CONFIRMATION + number, fresh, points, test=True)
+        for outcome in outcomes.values():
+            if outcome.error or outcome.diverged:
+                raise SweepFailed(outcome.error or "the confirmation diverged: no verdict")
+        seeds += fresh
+        for point, outcome in outcomes.items():
+            _extend(values[point], outcome)
+        if BASELINE not in points:
+            break
+        verdict = _gain(values[CHOSEN][metric], values[BASELINE][metric])
+        if verdict.verdict != "no evidence":
+            break
+    return {
+        "seeds": seeds,
+        "chosen": {"params": chosen, **values[CHOSEN]},
+        "baseline": {"params": baseline, **values[BASELINE]} if BASELINE in points else None,
+        "gain": vars(verdict) if verdict else None,
+    }
+
+
+def at_other_learning_rates(
+    training: Training, chosen: Params, baseline: Params
+) -> TrainingRequests[list[dict[str, Any]]]:
+    """Compare both points at other learning rates; `gain` is None if a training diverged."""
+    config, generation = training.plan.config, CONFIRMATION + len(LOOKS)
+    points = {}
+    for i, factor in enumerate(FACTORS):
+        for number, point in ((i, chosen), (-1 - i, baseline)):
+            points[number] = point | {"train.lr": factor * point.get("train.lr", config.train.lr)}
+    outcomes = yield from _trained(training, generation, seeds_of(generation, LOOKS[0]), points)
+    gains = []
+    for i, factor in enumerate(FACTORS):
+        pair, metric = (outcomes[i], outcomes[-1 - i]), config.study.metric
+        whole = not any(outcome.error or outcome.diverged for outcome in pair)
+        gained = vars(_gain(*(o.finals()[metric] for o in pair))) if whole else None
+        gains.append({"factor": factor, "lr": points[i]["train.lr"], "gain": gained})
+    return gains
+
+
+def _trained(
+    training: Training, generation: int, seeds: list[int], points: Points, test: bool = False
+) -> TrainingRequests[dict[int, Outcome]]:
+    n = len(points) * len(seeds) * training.plan.config.train.epochs
+    training.bar.add_work(n, "confirmation")
+    return (yield from training.outcomes(generation, seeds, points, test))
+
+
+def _gain(chosen: Sequence[float], baseline: Sequence[float]) -> Gain:
+    return gain([without - with_it for with_it, without in zip(chosen, baseline, strict=True)])
+
+
+def _extend(values: Values, outcome: Outcome) -> None:
+    finals: Mapping[str, Sequence[float]] = {**outcome.finals(), **outcome.test}
+    for metric, of_seeds in finals.items():
+        values.setdefault(metric, []).extend(of_seeds)

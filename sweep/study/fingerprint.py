@@ -1,0 +1,51 @@
+"""What makes a study this study: two commands with one fingerprint continue each other."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+from sweep.command.plan import Plan
+
+# of data: where they are, not what they are; that is data_sha256
+WHERE_IT_IS = {"_target_", "root", "download", "fallback"}
+HOW_IT_RUNS = {"device", "fuse"}  # of train: not what is trained
+PACKAGES = ("torch", "optuna", "hydra-core", "numpy")  # whose versions a study notes
+
+
+def fingerprint(plan: Plan, data_sha256: str) -> dict[str, Any]:
+    """Return all that the results depend on; n_trials and seeds may grow and are not in it."""
+    from sweep.engine.noise import SCHEME  # with torch, which a report does without
+
+    config = plan.config
+    prune = {} if config.study.prune == "none" else {"prune": config.study.prune}
+    return {
+        "model": dict(config.model),
+        "data": {k: v for k, v in config.data.items() if k not in WHERE_IT_IS},
+        "data_sha256": data_sha256,
+        "train": {
+            key: value for key, value in asdict(config.train).items() if key not in HOW_IT_RUNS
+        },
+        "space": {axis.key: axis.as_dict() for axis in plan.axes},
+        "sampler": {"name": plan.sampler, "seed": config.sampler.seed},
+        "metric": config.study.metric,
+        "generation": config.study.generation,
+        "noise": SCHEME,
+        **prune,
+    }
+
+
+def digest(fingerprint: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()
+
+
+def versions(device: str) -> dict[str, str]:
+    """Return what the numbers were made with; a change is no other study, but worth a word."""
+    return {
+        "python": platform.python_version(),
+        **{p: version(p) for p in PACKAGES},
+        "device": device,
+    }

@@ -1,0 +1,72 @@
+"""A study is run by one process at a time; the system frees the locks of a dead one."""
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import optuna
+from sqlalchemy import Connection, NullPool, create_engine, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from sweep.errors import BadInput
+from sweep.study.storage import reached
+
+# taken for a connection, until it ends; a database gives it to one at a time
+LOCKS = {
+    "postgresql": "SELECT pg_try_advisory_lock(hashtextextended(:name, 0))",
+    "mysql": "SELECT GET_LOCK(:name, 0)",
+}
+
+
+@contextmanager
+def folder_lock(path: Path, name: str) -> Iterator[None]:
+    """Lock a study by a file; raise BadInput, naming the owner, if another process has."""
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise already_running(name, file.read().strip()) from None
+        file.truncate(0)
+        file.write(process())
+        file.flush()
+        yield
+
+
+@contextmanager
+def database_lock(study: optuna.Study, storage: str) -> Iterator[None]:
+    """Lock a study in its storage, so that no process with another folder runs it too."""
+    url, name = make_url(storage), study.study_name
+    lock = LOCKS.get(url.get_backend_name())
+    if lock is None:
+        database = Path((url.database or "").removeprefix("file:"))
+        with folder_lock(database.with_name(f"{database.name}.{name}.owner"), name):
+            yield
+        return
+    with ExitStack() as stack:
+        with reached(storage):
+            connection = create_engine(url, poolclass=NullPool).connect()
+            stack.callback(_end, connection)
+            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+            free = connection.scalar(text(lock), {"name": name})
+        if not free:
+            raise already_running(name, str(study.user_attrs.get("owner", "")))
+        study.set_user_attr("owner", process())
+        yield
+
+
+def _end(connection: Connection) -> None:
+    with suppress(SQLAlchemyError):  # the database may have gone, and the lock with it
+        connection.close()
+
+
+def process() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def already_running(name: str, by: str) -> BadInput:
+    advice = "wait for it or choose another name"
+    return BadInput(f"study.name={name}: already running in {by or 'another process'}; {advice}")

@@ -1,0 +1,87 @@
+"""A study opened by the one process that runs it: created, or loaded if it is the same study."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+
+import optuna
+from omegaconf import OmegaConf
+
+from sweep.command.config import differing_keys
+from sweep.command.plan import job_config
+from sweep.errors import BadInput, Unreachable, masked
+from sweep.jobs.launcher import Launcher
+from sweep.jobs.training import Training
+from sweep.show.dashboard import Dashboard
+from sweep.show.progress import Bar
+from sweep.study.fingerprint import versions
+from sweep.study.lock import database_lock, folder_lock
+from sweep.study.preparation import Prepared
+from sweep.study.record import add_warning
+from sweep.study.sources import changes
+from sweep.study.storage import create, name_value, open_study, sqlite
+from sweep.study.study import StudyRun
+
+
+@contextmanager
+def opened(prepared: Prepared, launcher: Launcher, bar: Bar) -> Iterator[StudyRun]:
+    """Lock a study and create or load it; refuse one that another command made."""
+    name, folder, plan = prepared.name, prepared.folder, prepared.plan
+    url = plan.config.study.storage
+    with ExitStack() as stack:
+        if url is not None:  # before there is a folder
+            study = open_study(url, name)
+            stack.enter_context(database_lock(study, url))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Unreachable(f"{folder}: {error.strerror}") from None
+        stack.enter_context(folder_lock(folder / "owner", name))
+        if url is None:
+            create(folder / "study.db")
+            url = sqlite(folder / "study.db")
+            study = open_study(url, name)
+        _check_same(study, prepared)
+        _describe(study, prepared, url)
+        dashboard = stack.enter_context(closing(Dashboard(folder)))
+        dashboard.announce(plan.axes, plan.config.study.seeds)
+        digest, device = prepared.jobs_digest, prepared.device
+        training = Training(plan, name, digest, folder, device, launcher, bar)
+        yield StudyRun(plan, study, training, dashboard)
+
+
+def _check_same(study: optuna.Study, prepared: Prepared) -> None:
+    """Raise BadInput if the storage has another study of this name, or one that others write."""
+    key = f"study.name={prepared.name}"
+    trials = study.get_trials(deepcopy=False)
+    if unfinished := [t for t in trials if not t.state.is_finished()]:
+        begun = f"its trial {unfinished[0].number} was begun by another program"
+        raise BadInput(f"{key}: {begun}; choose another")
+    stored = study.user_attrs.get("fingerprint", prepared.fingerprint)
+    if stored != prepared.fingerprint:
+        keys = ", ".join(differing_keys(stored, prepared.fingerprint))
+        raise BadInput(f"{key}: already exists with a different {keys}; choose another name")
+    begun_with = study.user_attrs.get("sources", prepared.sources)
+    if trials and (changed := ", ".join(changes(begun_with, prepared.sources))):
+        advice = "put it back, or start another study with study.name=<another>"
+        raise BadInput(f"{key}: {changed} since it began; {advice}")
+
+
+def _describe(study: optuna.Study, prepared: Prepared, url: str) -> None:
+    """Record in the study what the report needs."""
+    plan, now = prepared.plan, versions(prepared.device)
+    made_with = study.user_attrs.get("versions", now)
+    if made_with != now:
+        keys = ", ".join(differing_keys(made_with, now))
+        print(f"warning: {prepared.name} was begun with a different {keys}", file=sys.stderr)
+    name_value(study, plan.config.study.metric)
+    study.set_user_attr("fingerprint", prepared.fingerprint)
+    study.set_user_attr("versions", made_with)
+    study.set_user_attr("sources", prepared.sources)
+    config = job_config(plan.cfg)
+    config.study.storage = masked(url)
+    study.set_user_attr("config", OmegaConf.to_container(config))
+    study.set_user_attr("warnings", list(prepared.warnings))
+    seeds = {len(t.user_attrs["seeds"]) for t in study.trials if "seeds" in t.user_attrs}
+    if seeds - {plan.config.study.seeds}:
+        add_warning(study, f"trials finished before keep their {max(seeds)} seeds")

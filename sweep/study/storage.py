@@ -1,0 +1,151 @@
+"""Study storage: SQLite in the study's folder, or a database server, which may be briefly away."""
+
+import itertools
+import os
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partialmethod
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+from sqlalchemy import URL
+from sqlalchemy.exc import InterfaceError, OperationalError, PendingRollbackError, SQLAlchemyError
+
+from sweep.errors import BadInput, Unreachable, first_line, masked, without
+
+PATIENCE = 300.0  # seconds that a database may be away
+BUSY = 60  # seconds that SQLite waits for another process by itself
+
+
+def sqlite(path: Path) -> str:
+    """Return the URL of a file, whatever is in its name."""
+    return URL.create("sqlite", database=str(path)).render_as_string()
+
+
+def create(path: Path) -> None:
+    """Make a database whole or not at all, where there is none.
+
+    A process that is killed while it makes one leaves tables without their indexes, and without
+    these a study may come to be in it twice.
+    """
+    if path.exists():
+        return
+    for part in path.parent.glob(f"{path.name}.tmp*"):  # SQLite keeps a journal beside it
+        part.unlink()
+    temporary = path.with_name(f"{path.name}.tmp")
+    with reached(sqlite(path)):
+        database = RDBStorage(sqlite(temporary))
+    database.remove_session()
+    database.engine.dispose()
+    os.replace(temporary, path)
+
+
+def open_study(url: str, name: str) -> optuna.Study:
+    """Create a study or open it; raise Unreachable where there is no storage behind the URL."""
+    with reached(url):
+        study = optuna.create_study(storage=_storage(url), study_name=name, load_if_exists=True)
+        if study.directions != [StudyDirection.MINIMIZE]:
+            raise BadInput(f"study.name={name}: minimises no single number; choose another")
+        if "fingerprint" not in study.user_attrs and study.get_trials(deepcopy=False):
+            raise BadInput(f"study.name={name}: is another program's study; choose another")
+        return study
+
+
+def load_study(url: str, name: str) -> optuna.Study:
+    """Open a study that is there; raise BadInput where it is not."""
+    with reached(url):
+        storage = _storage(url)
+        known = optuna.get_all_study_names(storage)
+        if name not in known:
+            raise BadInput(
+                f"{name}: is not in {masked(url)}, which has {', '.join(known) or 'none'}"
+            )
+        study = optuna.load_study(storage=storage, study_name=name)
+        if "fingerprint" not in study.user_attrs:
+            raise BadInput(f"{name}: is another program's study")
+        return study
+
+
+def _storage(url: str) -> BaseStorage:
+    sqlite = url.startswith("sqlite")
+    kwargs = {"connect_args": {"timeout": BUSY}} if sqlite else {"pool_pre_ping": True}
+    escaped = url.replace("{", "{{").replace("}", "}}")  # Optuna formats its URLs
+    database = RDBStorage(escaped, engine_kwargs=kwargs)
+    return PatientStorage(database, url)  # type: ignore[abstract]  # its methods are made below
+
+
+@contextmanager
+def reached(url: str) -> Iterator[None]:
+    """Say in one line why there is no storage behind a URL, or not the one that is meant."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        how = "uv run --extra postgresql" if error.name == "psycopg" else f"installing {error.name}"
+        raise Unreachable(f"study.storage={masked(url)}: {error}; try {how}") from None
+    except (SQLAlchemyError, StorageInternalError, ImportError) as error:
+        raise Unreachable(f"study.storage={masked(url)}: {reason(error, url)}") from None
+    except BadInput:
+        raise
+    except ValueError as error:  # of a port that is none, or a study of several values
+        raise BadInput(f"study.storage={masked(url)}: {reason(error, url)}") from None
+
+
+def name_value(study: optuna.Study, metric: str) -> None:
+    """Say what the trials' values are, for those who look at them elsewhere."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        study.set_metric_names([metric])
+
+
+def reason(error: BaseException, url: str) -> str:
+    return without(url, first_line(error.__cause__ or error))
+
+
+def is_away(error: BaseException) -> bool:
+    """Tell whether the database may be back soon: it is down, or another process holds it."""
+    cause = error.__cause__ or error
+    if "(sqlite3." in str(cause):
+        return "locked" in str(cause)
+    return isinstance(cause, OperationalError | InterfaceError | PendingRollbackError)
+
+
+class PatientStorage(BaseStorage):
+    """Optuna's storage, every call of which waits for a database that is away."""
+
+    def __init__(self, database: RDBStorage, url: str) -> None:
+        self.storage, self.database, self.url = optuna.storages.get_storage(database), database, url
+
+    def call(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Call a method of the storage; raise Unreachable if the database stays away."""
+        begin, method = time.monotonic(), getattr(self.storage, name)
+        for attempt in itertools.count():
+            try:
+                if attempt and name == "create_new_trial" and self.has_trial(*args, **kwargs):
+                    return None  # written by the attempt before, and then the connection broke
+                return method(*args, **kwargs)
+            except (SQLAlchemyError, StorageInternalError) as error:
+                text = f"study.storage={masked(self.url)}: {reason(error, self.url)}"
+                if not is_away(error) or time.monotonic() - begin > PATIENCE:
+                    raise Unreachable(f"{text}; run the same command to resume") from error
+            with suppress(SQLAlchemyError):
+                self.database.remove_session()  # with the transaction that broke
+            if not attempt:
+                print(f"\nwarning: {text}: waiting for it", file=sys.stderr)
+            time.sleep(min(0.1 * 2**attempt, 5.0))
+
+    def has_trial(self, study_id: int, template_trial: FrozenTrial) -> bool:
+        """Return whether a trial, which knows its number, is in the storage."""
+        return self.storage.get_n_trials(study_id) > template_trial.number
+
+
+for name in BaseStorage.__abstractmethods__:  # Optuna's whole interface to a storage
+    setattr(PatientStorage, name, partialmethod(PatientStorage.call, name))
+PatientStorage.__abstractmethods__ = frozenset()

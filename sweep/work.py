@@ -1,0 +1,98 @@
+"""What travels between a study and its jobs: values only."""
+
+import math
+import re
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+SEEDS_APART = 1000  # generation g takes the seeds from 1000 g on; study.seeds is at most this
+CONFIRMATION = 1000  # the generation of its first look, whose seeds begin at 1,000,000
+METRICS = ("val_loss", "val_error", "train_loss", "train_error", "gap")
+Table = list[list[float]]  # (P, S), or (epochs, S) of one trial
+Key = tuple[int, int]  # generation and trial number; numbers below 0 are the generation's baselines
+
+
+def seeds_of(generation: int, n: int) -> list[int]:
+    return [SEEDS_APART * generation + i for i in range(n)]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a population is trained: member by member, or fused into one program."""
+
+    kind: str = "plain"  # plain | fused
+    why: str = ""  # it is plain
+    draws: tuple[str, ...] = ()  # the process's generators that the model draws from, known before
+    zero: bool = False  # whether rate 0 is built at 0, since there the model is another
+    device: str = ""  # type of device and version of torch on which it was proven
+    torch: str = ""
+
+    @property
+    def fused(self) -> bool:
+        return self.kind == "fused"
+
+    def plainly(self, why: str, draws: tuple[str, ...] = (), zero: bool = False) -> "Way":
+        """Return the plain way, with a reason that can be part of a command line."""
+        plain = re.sub(r'["\\\\$]|[^ -~]', "", why)
+        return replace(self, kind="plain", why=plain[:300], draws=draws, zero=zero)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One point of the search space, as a job needs to know it."""
+
+    number: int  # Optuna's; below 0 for a baseline
+    params: dict[str, Any]  # {"dropout": 0.3}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one job trains together: trials of one architecture, each once for each seed."""
+
+    study: str  # digest of the study's fingerprint and sources
+    generation: int
+    seeds: list[int]
+    trials: list[Trial]
+    test: bool = False  # whether the test samples are read at the end
+    way: Way | None = None  # how they are trained, if a job has found it out already
+    points: list[dict[str, Any]] = field(default_factory=list)  # what it is found out with
+
+    @property
+    def title(self) -> str:
+        if self.generation >= CONFIRMATION:
+            return "confirmation"
+        return f"generation {self.generation + 1}"
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a job says of one trial."""
+
+    curves: dict[str, Table] = field(default_factory=dict)  # metric -> (epochs, S)
+    test: dict[str, list[float]] = field(default_factory=dict)  # test_loss, test_error: (S,)
+    error: str | None = None  # the traceback, if it failed
+    lost: bool = False  # whether it took the device from its process: it is not tried again
+    execution: dict[str, Any] = field(default_factory=dict)  # how the members were run
+    way: Way | None = None
+
+
+@dataclass(frozen=True)
+class Outcome(TrialResult):
+    """A trial's result, with its point and its seeds."""
+
+    params: dict[str, Any] = field(kw_only=True)
+    seeds: list[int] = field(kw_only=True)
+    member_epochs_per_second: float = field(kw_only=True)
+
+    def finals(self) -> dict[str, list[float]]:
+        """Return each metric after the last epoch, for each seed."""
+        return {metric: self.curves[metric][-1] for metric in METRICS}
+
+    @property
+    def diverged(self) -> int | None:
+        """The first epoch, from 1, with a number that is not finite."""
+        epochs = zip(*(self.curves[metric] for metric in METRICS), strict=True)
+        for epoch, rows in enumerate(epochs, 1):
+            if not all(math.isfinite(value) for row in rows for value in row):
+                return epoch
+        return None

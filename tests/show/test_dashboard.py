@@ -1,0 +1,147 @@
+"""What lies in the event files: the study's own run, and the trials' rows in the table."""
+
+import itertools
+import json
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.hparams import api_pb2, metadata
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+from sweep.show.curves import Curves, Run, band
+from sweep.show.markdown import verdict
+from tests.conftest import load_study
+
+METRICS = {"val_loss": [[1.0, 3.0], [2.0, 2.0]]}
+
+
+def events(folder):
+    accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0})
+    accumulator.Reload()
+    return accumulator
+
+
+def about(folder, tag):
+    content = events(folder).SummaryMetadata(tag).plugin_data.content
+    return HParamsPluginData.FromString(content)
+
+
+def listed(folder):
+    return metadata.SESSION_START_INFO_TAG in events(folder).Tags()["tensors"]
+
+
+def status(folder):
+    if metadata.SESSION_END_INFO_TAG not in events(folder).Tags()["tensors"]:
+        return "running"
+    end = about(folder, metadata.SESSION_END_INFO_TAG).session_end_info.status
+    return {api_pb2.STATUS_SUCCESS: "success", api_pb2.STATUS_FAILURE: "failure"}[end]
+
+
+def test_the_answer_is_drawn_once_however_often_it_is_told(sweep):
+    folder = sweep("study.n_trials=8", "study.generation=4")
+    assert sweep("study.n_trials=12", "study.generation=4") == folder
+    own = events(folder)
+    for tag in own.Tags()["scalars"]:
+        steps = [point.step for point in own.Scalars(tag)]
+        assert all(a <= b for a, b in itertools.pairwise(steps)), tag
+        assert tag.endswith("fit") or len(steps) <= 13, tag
+    assert [picture.step for picture in own.Images("answer/1_loss_over_rate")] == [1, 2, 3]
+    answer = json.loads((folder / "answer.json").read_text())
+    fitted = [(point.step, point.value) for point in own.Scalars("over_1000_rate/fit")]
+    curve = answer["best"]["curve"]
+    assert [step for step, _ in fitted] == [round(1000 * rate) for rate in curve["rate"]]
+    assert [value for _, value in fitted] == pytest.approx(curve["mean"], rel=1e-6)
+    found = {
+        round(1000 * t["params"]["dropout"]): t["val_loss"]["aligned"] for t in answer["trials"]
+    }
+    values = {point.step: point.value for point in own.Scalars("over_1000_rate/val")}
+    assert values == pytest.approx(found, rel=1e-6)
+
+
+def test_curves_of_the_best_beside_none(sweep):
+    folder = sweep("dropout=0.0,0.3,0.6")
+    own, best = events(folder), json.loads((folder / "answer.json").read_text())["best"]
+    for name, rate in (("best", best["params"]["dropout"]), ("none", 0.0)):
+        (trial,) = folder.glob(f"dropout={rate:.4f}_trial=*")
+        for kind in ("val", "train"):
+            mine = [point.value for point in own.Scalars(f"over_epochs/{kind}_{name}")]
+            assert mine == [point.value for point in events(trial).Scalars(f"loss/{kind}")]
+
+
+def test_verdict_is_text_that_markdown_leaves_alone(sweep):
+    folder = sweep("dropout=0.0,0.3", "study.confirm=true")
+    told = events(folder).Tensors("answer/verdict/text_summary")[-1].tensor_proto.string_val[0]
+    answer = json.loads((folder / "answer.json").read_text())
+    answer["warnings"] = ["a *star*, a [link](x) and <b>"]
+    assert r"a \*star\*, a \[link\](x) and \<b\>" in verdict(answer)
+    assert "confirmed: loss" in told.decode() and "| rate |" in told.decode()
+
+
+def test_columns_are_what_is_searched(sweep):
+    lr, width = "train.lr=tag(log,interval(1e-4,1e-2))", "model.width=interval(8,16)"
+    folder = sweep(lr, width, "study.n_trials=2", "study.generation=2")
+    experiment = about(folder, metadata.EXPERIMENT_TAG).experiment
+    columns = {info.name: info for info in experiment.hparam_infos}
+    assert list(columns) == ["dropout", "model.width", "train.lr"]
+    ends = columns["train.lr"].domain_interval
+    assert (ends.min_value, ends.max_value) == (1e-4, 1e-2)
+    assert [info.name.tag for info in experiment.metric_infos] == [
+        "loss/val",
+        "error/val",
+        "gap/loss",
+    ]
+    trials = {t.number: t.params for t in load_study(folder).trials}
+    for path in folder.glob("dropout=*_trial=*"):
+        start = about(path, metadata.SESSION_START_INFO_TAG).session_start_info
+        assert {k: v.number_value for k, v in start.hparams.items()} == trials[int(path.name[-3:])]
+        assert status(path) == "success"
+    (baseline,) = folder.glob("dropout=*_baseline=*")
+    assert listed(path) and not listed(baseline)
+
+
+def test_lists_are_discrete_columns(sweep):
+    folder = sweep("dropout=0.0,0.5")
+    (column,) = about(folder, metadata.EXPERIMENT_TAG).experiment.hparam_infos
+    assert [value.number_value for value in column.domain_discrete.values] == [0.0, 0.5]
+
+
+def test_a_run_that_diverged_is_a_failure_and_a_stopped_one_is_not_over(tmp_path):
+    runs = [Run({"dropout": rate}, trial, 0) for trial, rate in enumerate((0.1, 0.2))]
+    with Curves(tmp_path, runs) as curves:
+        curves.log(1, METRICS)
+        curves.log(2, {"val_loss": [[1.0, float("inf")], [2.0, 2.0]]})
+    assert [status(tmp_path / run.name) for run in runs] == ["failure", "success"]
+    for stop, expected in ((KeyboardInterrupt, "running"), (RuntimeError, "failure")):
+        with pytest.raises(stop), Curves(tmp_path, runs) as curves:
+            raise stop
+        assert [status(tmp_path / run.name) for run in runs] == [expected] * 2
+
+
+def test_points_and_bands_can_be_read_while_it_trains(tmp_path):
+    runs = [Run({"dropout": rate}, trial, 0) for trial, rate in enumerate((0.1, 0.2))]
+    with Curves(tmp_path, runs) as curves:
+        curves.log(1, METRICS)
+        seen = events(tmp_path / runs[0].name)
+        low, high = (seen.Scalars(tag)[0].value for tag in band("loss/val"))
+        assert seen.Scalars("loss/val")[0].value == 2.0
+        assert (low, high) == (0.0, 4.0)  # two standard errors: 2 * sqrt(2) / sqrt(2)
+        assert status(tmp_path / runs[0].name) == "running"
+        curves.select([1])
+        curves.log(2, {"val_loss": [[5.0, 5.0]]})
+    assert [len(events(tmp_path / run.name).Scalars("loss/val")) for run in runs] == [1, 2]
+
+
+def test_one_seed_has_no_bands(sweep):
+    folder = sweep("dropout=0.0,0.5", "study.seeds=1")
+    for run in folder.glob("dropout=*"):
+        assert not [tag for tag in events(run).Tags()["scalars"] if tag.startswith("seeds/")]
+    content = events(folder).Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
+    charts = [c for part in layout_pb2.Layout.FromString(content).category for c in part.chart]
+    assert charts and not any(chart.HasField("margin") for chart in charts)
+
+
+def test_more_runs_than_tensorboard_shows_are_spoken_of(sweep, monkeypatch, capsys):
+    monkeypatch.setattr("sweep.study.study.SHOWN_BY_DEFAULT", 2)
+    sweep("dropout=0.0,0.1,0.2")
+    assert "TensorBoard shows runs by default up to 2 only" in capsys.readouterr().err
