@@ -6,9 +6,8 @@ A data set is a function `(config, split) -> (inputs, targets)` for the splits "
 
 import hashlib
 import inspect
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
@@ -68,12 +67,20 @@ class Data:
 
 def load(config: Mapping[str, Any]) -> Data:
     """Read the training and validation samples; the test samples are not touched."""
-    return load_frozen(json.dumps(config, sort_keys=True))
+    return load_once(_Config(repr(sorted(config.items())), config))
+
+
+@dataclass(frozen=True)
+class _Config:
+    """A data set's config, which a cache can compare."""
+
+    key: str
+    config: Mapping[str, Any] = field(compare=False)
 
 
 @lru_cache(maxsize=1)  # the jobs of one process share what it has read
-def load_frozen(config_as_json: str) -> Data:
-    config = json.loads(config_as_json)
+def load_once(frozen: _Config) -> Data:
+    config = frozen.config
     (x, y), (x_val, y_val) = read(config, "train"), read(config, "val")
     _check_alike(config, x, x_val, "val")
     digest = hashlib.sha256()

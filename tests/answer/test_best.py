@@ -212,7 +212,7 @@ def test_unit_and_candidates_are_inverse():
 
 def test_surface_of_one_model_is_the_textbooks_gaussian_process():
     """With one length, amplitude and no offsets the mean is kriging's; here written out."""
-    import sweep.surface as surface
+    from sweep.answer import surface
 
     rng = np.random.default_rng(8)
     x, y = rng.uniform(0, 1, (12, 1)), rng.standard_normal(12)

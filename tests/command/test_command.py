@@ -85,7 +85,7 @@ BAD = [
     (["study.generation=1"], "study.generation=1: zoom compares"),
     (["sampler.seed=-1"], "sampler.seed=-1: must be from 0"),
     (["study.n_trials=99999999999"], "must be from 1 to 10000"),
-    (["population=x"], "population=x: is the study's own"),
+    (["work=x"], "work=x: is the study's own"),
     (["hydra.sweep.subdir=x"], "of Hydra's own keys only hydra/launcher"),
     (["++hydra.mode=RUN"], "leave it out"),
     (["dropout=1.0"], "dropout=1.0: a rate must be at least 0 and below 1"),
@@ -315,7 +315,7 @@ def test_interrupted_and_gone_on(tmp_path, number, code):
         assert process.poll() is None
         time.sleep(0.1)
     second = command(tmp_path, *arguments)
-    assert second[0] == 2 and f"study.name=mine: process {process.pid} on " in second[2]
+    assert second[0] == 2 and f"study.name=mine: already running in process {process.pid} on " in second[2]
     process.send_signal(number)
     begin = time.monotonic()
     _, err = process.communicate(timeout=60)

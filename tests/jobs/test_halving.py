@@ -7,7 +7,7 @@ import torch
 from optuna.trial import TrialState
 
 from sweep.errors import BadInput
-from sweep.jobs.halving import rungs, stay
+from sweep.jobs.halving import rungs, survivors
 from tests.conftest import load_study
 from tests.engine.test_population import population, setting
 
@@ -16,8 +16,8 @@ EPOCHS = ["train.epochs=8", "study.n_trials=8"]
 
 def test_the_better_half_stays_and_so_does_the_rate_0():
     trials = [{"dropout": rate} for rate in (0.0, 0.1, 0.2, 0.3, 0.4)]
-    assert stay(trials, [9.0, 3.0, math.nan, 1.0, 2.0]) == [0, 3, 4]
-    assert stay([*trials[:1], {"dropout": 0.0, "model.input_dropout": 0.1}], [1, 2]) == [0, 1]
+    assert survivors(trials, [9.0, 3.0, math.nan, 1.0, 2.0]) == [0, 3, 4]
+    assert survivors([*trials[:1], {"dropout": 0.0, "model.input_dropout": 0.1}], [1, 2]) == [0, 1]
     assert (rungs(10), rungs(2), rungs(1)) == ({3, 5}, {1}, set())
 
 

@@ -21,7 +21,8 @@ from sweep.command.arguments import check_installed
 from sweep.errors import BadInput, SweepFailed, Unreachable
 from sweep.jobs import claim, job
 from sweep.jobs import results as result
-from sweep.jobs.partition import cut
+from sweep.jobs.partition import partition
+from sweep.work import Trial
 from sweep.jobs.training import Training, quoted
 from tests.command.test_command import ROOT, command, start
 from tests.conftest import job_folders, load_study
@@ -69,10 +70,10 @@ def test_every_launcher_finds_the_same(basic, tmp_path, launcher):
     assert "100%" in err and "best so far" in err
     study = tmp_path / "runs" / "mine"
     same(found(tmp_path), basic)
-    left = [json.loads(path.read_text()) for path in study.glob("jobs/*/result.json")]
-    generations = [one["generation"] for one in left]
+    ends = [json.loads(path.read_text()) for path in study.glob("jobs/*/result.json")]
+    generations = [one["work"]["generation"] for one in ends]
     assert all(generations.count(g) == len(os.sched_getaffinity(0)) for g in (0, 1))
-    assert {o["lowering"]["threads"] for one in left for o in one["outcomes"]} == {1}
+    assert {r["execution"]["threads"] for one in ends for r in one["results"]} == {1}
     for run in study.glob("dropout=*"):
         events = EventAccumulator(str(run))
         events.Reload()
@@ -244,20 +245,20 @@ def test_a_launcher_that_is_not_installed_is_named_with_what_installs_it(monkeyp
 
 
 def trial(number, **params):
-    return {"number": number, "params": params}
+    return Trial(number, params)
 
 
 def test_a_generation_is_cut_into_equal_parts_for_all_workers():
     trials = [trial(i, dropout=i / 10) for i in range(9)]
-    sizes = [len(part) for part in cut(trials, 3, 64, 4)]
+    sizes = [len(part) for part in partition(trials, 3, 64, 4)]
     assert sum(sizes) == 9 and sorted(sizes) == [2, 2, 2, 3]
-    assert [t for part in cut(trials, 3, 64, 4) for t in part] == trials
-    assert [len(part) for part in cut(trials, 3, 6, 1)] == [1, 2, 2, 2, 2]
-    assert len(cut(trials[:2], 3, 64, 8)) == 2
+    assert [t for part in partition(trials, 3, 64, 4) for t in part] == trials
+    assert [len(part) for part in partition(trials, 3, 6, 1)] == [1, 2, 2, 2, 2]
+    assert len(partition(trials[:2], 3, 64, 8)) == 2
     wide = [trial(9 + i, **{"dropout": 0.1, "model.width": 512}) for i in range(2)]
     narrow = [trial(20 + i, **{"dropout": 0.1, "model.width": 8}) for i in range(2)]
-    parts = cut([*narrow, *wide], 1, 64, 2)
-    assert [part[0]["params"]["model.width"] for part in parts] == [512, 512, 8, 8]
+    parts = partition([*narrow, *wide], 1, 64, 2)
+    assert [part[0].params["model.width"] for part in parts] == [512, 512, 8, 8]
 
 
 def test_jobs_side_by_side_take_a_gpu_each(monkeypatch):

@@ -98,7 +98,7 @@ def test_report_command_says_it_again(answered):
 def test_test_samples_are_read_by_the_confirmation_only(sweep, monkeypatch):
     reads = []
     real = data.read
-    data.load_frozen.cache_clear()
+    data.load_once.cache_clear()
 
     def read(config, split):
         reads.append(split)

@@ -40,7 +40,7 @@ def test_learning_rate_and_width_are_searched_beside_the_rate(sweep):
     assert {t.params["model.width"] for t in trials} == {8, 16}
     assert len(set(t.value for t in trials)) == 16  # each number has its effect
     jobs = [json.loads(p.read_text()) for p in folder.glob("jobs/*/result.json")]
-    widths = [{t["params"]["model.width"] for t in job["trials"]} for job in jobs]
+    widths = [{t["params"]["model.width"] for t in job["work"]["trials"]} for job in jobs]
     assert sorted(widths, key=min) == [{8}, {16}]  # one architecture a population
 
 

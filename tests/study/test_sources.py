@@ -102,7 +102,7 @@ def test_sources_are_the_files_that_are_imported_and_versions_of_libraries(folde
         "zone/net.py": "import math, json\nfrom torch import nn\nfrom . import near\n"
         "class Net(nn.Module): pass\n",
         "zone/near.py": "from zone.sub import one\n",
-        "zone/sub/__init__.py": "from .one import f as one\nfrom sweep import config\n",
+        "zone/sub/__init__.py": "from .one import f as one\nfrom sweep import errors\n",
         "zone/sub/one.py": "def f(): import lone, yaml\ndef g(): from ...above import x\n",
         "zone/other.py": "",
         "lone.py": "import zone.net\nfrom nowhere import *\n",

@@ -252,7 +252,7 @@ def test_a_function_of_other_parameters_is_no_data_set(monkeypatch):
     monkeypatch.setattr(data, "named", lambda a, *, b=0: called.append(1), raising=False)
     for name in ("three", "many", "named"):
         with pytest.raises(BadInput, match="must be a function"):
-            data.read({"_target_": f"sweep.data.{name}"}, "train")
+            data.read({"_target_": f"sweep.workload.data.{name}"}, "train")
     assert not called
 
 
@@ -279,7 +279,7 @@ def test_what_is_no_data_is_refused_by_name(monkeypatch, split, strange):
     splits = {"train": good, "val": good, "test": good, split: STRANGE[strange]}
     monkeypatch.setattr(data, "own", lambda config, split: splits[split], raising=False)
     config = {"_target_": "sweep.workload.data.own", "case": f"{strange} {split}"}
-    with pytest.raises(BadInput, match=r"data\._target_=sweep\.data\.own: ") as caught:
+    with pytest.raises(BadInput, match=r"data\._target_=sweep\.workload\.data\.own: ") as caught:
         data.load_test(config, data.load(config))
     assert "\n" not in str(caught.value)
 

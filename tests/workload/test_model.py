@@ -250,14 +250,14 @@ def test_models_as_people_write_them_are_taken(name):
     [
         (
             "Deaf",
-            r"the same at 0\.25 and 0\.75: all that drops is dropout at rate 0\.25 \(workload/test_",
+            r"the same at 0\.25 and 0\.75: all that drops is dropout at rate 0\.25 \(tests/",
         ),
         ("Without", "dropout is searched, but .*: nothing drops"),
         ("Narrow", r"gives \(5,\) for a sample, not the 10 classes"),
-        ("Always", r"drops in evaluation too: dropout at rate 0\.2 \(workload/test_model\.py:"),
+        ("Always", r"drops in evaluation too: dropout at rate 0\.2 \(tests/workload/test_model\.py:"),
         ("Parallel", "head is DataParallel: a model must be on one device"),
-        ("Broken", r"model\.units=8: .* \(workload/test_model\.py:\d+\)$"),
-        ("Mute", r"model\.units=8: AssertionError \(workload/test_model\.py:"),
+        ("Broken", r"model\.units=8: .* \(tests/workload/test_model\.py:\d+\)$"),
+        ("Mute", r"model\.units=8: AssertionError \(tests/workload/test_model\.py:"),
         ("Leaver", "model.units=8: 5"),
         ("Pair", "gives a tuple, not a tensor"),
         ("Bare", "has no parameter to train"),
