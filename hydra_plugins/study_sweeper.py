@@ -22,13 +22,15 @@ class StudySweeper(Sweeper):
         self.context, self.task_function, self.config = hydra_context, task_function, config
 
     def sweep(self, arguments: list[str]) -> Any:
-        from sweep.command.plan import plans
+        from sweep.command.plan import read_plans
 
         defaults = [f"{key}={value}" for key, value in self.params.items()]
-        studies = plans(self.context.config_loader, self.config, defaults, arguments)
-        from sweep.study.studies import run  # imports torch: only once the command line is sound
+        studies = read_plans(self.context.config_loader, self.config, defaults, arguments)
+        from sweep.study.studies import (
+            run_studies,  # imports torch: only once the command line is sound
+        )
 
-        return run(studies, self.launch)
+        return run_studies(studies, self.launch)
 
     def launch(
         self,

@@ -19,26 +19,21 @@ PER_CLASS = 500
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, default=Path("data"), help="holds MNIST/raw")
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
     images, labels = read_pair(folder_of("MNIST", args.root, download=True), "MNIST", "train")
     rows = np.concatenate([np.flatnonzero(labels == c)[:PER_CLASS] for c in range(10)])
-    for name, array in (
-        ("train-images-idx3-ubyte", images[rows]),
-        ("train-labels-idx1-ubyte", labels[rows]),
-    ):
+    names = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+    for name, array in zip(names, (images[rows], labels[rows]), strict=True):
         header = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
         content = header + array.tobytes()
-        digest = hashlib.sha256(content).hexdigest()
         if args.write:
-            BUNDLED.mkdir(exist_ok=True)
             (BUNDLED / f"{name}.gz").write_bytes(gzip.compress(content, 9, mtime=0))
+        digest = hashlib.sha256(content).hexdigest()
         if digest != SHA256[f"mnist5k/{name}"]:
-            raise SystemExit(f"{name}: {digest} is not what sweep/SHA256SUMS says")
+            raise SystemExit(f"{name}: {digest} is not what sweep/workload/SHA256SUMS says")
         print(f"{name}: verified")
 
 

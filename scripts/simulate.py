@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 import optuna
 
-from sweep.answer import best as answer
+from sweep.answer.best import NOTHING, best
+from sweep.answer.gain import LOOKS, gain
 from sweep.command.space import Axis
 from sweep.study.sampler import even_levels, zoomed_levels
 
@@ -91,7 +92,7 @@ def study(curve: str, noise: str, level: str, rep: int, rival: bool = True) -> F
     table = {rate: {s: train(rate, s) for s in range(SEEDS)} for rate in rates}
     for rate in zoomed_levels(table, LOW, HIGH, TRIALS, first=True):
         table[rate] = {s: train(rate, s) for s in range(1000, 1000 + SEEDS)}
-    found = answer.best([{"dropout": rate} for rate in table], list(table.values()), AXES)
+    found = best([{"dropout": rate} for rate in table], list(table.values()), AXES)
     rate = found.point["dropout"]
     range_ = found.ranges["dropout"]
     optimum = [r for r in np.linspace(LOW, HIGH, 801) if f(r) <= lowest + 1e-12]
@@ -109,15 +110,15 @@ def study(curve: str, noise: str, level: str, rep: int, rival: bool = True) -> F
 
 def confirm(train: Trainings, rate: float) -> tuple[str, float | None]:
     """Confirm on fresh seeds; return the verdict and by how much the value found is off."""
-    if rate < answer.NOTHING:
+    if rate < NOTHING:
         return "no dropout", None
     pairs: list[tuple[float, float]] = []
-    for looks in answer.LOOKS:
+    for looks in LOOKS:
         pairs += [(train(rate, s), train(0.0, s)) for s in range(10**6 + len(pairs), 10**6 + looks)]
-        gain = answer.gain([zero - chosen for chosen, zero in pairs])
-        if gain.verdict != "no evidence":
+        judged = gain([zero - chosen for chosen, zero in pairs])
+        if judged.verdict != "no evidence":
             break
-    return gain.verdict, float(np.mean([chosen for chosen, _ in pairs]) - train.curve(rate))
+    return judged.verdict, float(np.mean([chosen for chosen, _ in pairs]) - train.curve(rate))
 
 
 def best_trial(train: Trainings, cell: list[int], rep: int) -> float:

@@ -16,19 +16,19 @@ from hydra import compose, initialize_config_dir
 from torch import nn
 
 from sweep.command import arguments
-from sweep.command.config import Config, typed
+from sweep.command.config import Config, typed_config
 from sweep.command.exits import exit_code
 from sweep.engine.device import pick_device
 from sweep.engine.inspection import try_out
 from sweep.engine.malloc import keep_freed
 from sweep.engine.plain import LOSSES
 from sweep.engine.population import FUSED, Population
-from sweep.engine.proof import prove
+from sweep.engine.proof import prove_way
 from sweep.engine.setting import candidates_of, setting_of
 from sweep.engine.traced import AS_IT_IS
 from sweep.errors import BadInput
 from sweep.work import Way
-from sweep.workload.data import Data, Split, load
+from sweep.workload.data import Data, Split, load_data
 
 RATES = (0.0, 0.4, 0.8)
 STEPS = AS_IT_IS + 4
@@ -39,25 +39,25 @@ def main() -> int:
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(__doc__)
         return 0
-    return exit_code(lambda: check(sys.argv[1:]))
+    return exit_code(lambda: check_model(sys.argv[1:]))
 
 
-def check(overrides: list[str]) -> int:
+def check_model(overrides: list[str]) -> int:
     """Print how the model would be trained and why, the speed of each way, and a study's time."""
-    config = configured(overrides)
+    config = read_config(overrides)
     keep_freed()
     device = pick_device(config.train.device)
-    data = load(config.data)
+    data = load_data(config.data)
     for warning in try_out(config.model, [], data, config.train):
         print(f"warning: {warning}")
     data = data.to(device)
     points = [{"dropout": rate} for rate in RATES]
-    way = prove(candidates_of(config, points, data), config.train, data, device)
+    way = prove_way(candidates_of(config, points, data), config.train, data, device)
     if way.fused:
         print(f"members train as one program on {device}: plain PyTorch gave the same numbers")
     else:
         print(f"members train one by one on {device}: {way.why}")
-    times = speeds(config, data, way)
+    times = measure_speeds(config, data, way)
     n = config.study.generation * config.study.seeds
     for name, of_name in times.items():
         print(f"an epoch of {n} members, {name}: {of_name:.2f} s")
@@ -69,16 +69,16 @@ def check(overrides: list[str]) -> int:
     return 0
 
 
-def configured(overrides: list[str]) -> Config:
-    arguments.check(overrides)
+def read_config(overrides: list[str]) -> Config:
+    arguments.check_arguments(overrides)
     for override in overrides:
-        if "=" in override and arguments.parse(override).is_sweep_override():
+        if "=" in override and arguments.parse_override(override).is_sweep_override():
             raise BadInput(f"{override}: nothing is searched here; give one value")
     with initialize_config_dir(str(arguments.CONF), version_base="1.3"):
-        return typed(compose("config", overrides))
+        return typed_config(compose("config", overrides))
 
 
-def speeds(config: Config, data: Data, way: Way) -> dict[str, float]:
+def measure_speeds(config: Config, data: Data, way: Way) -> dict[str, float]:
     """Return the seconds of one epoch of a generation in each way, its evaluations left out."""
     n_trials, device = config.study.generation, data.train.inputs.device
     rates = [0.8 * i / n_trials for i in range(n_trials)]
@@ -86,7 +86,7 @@ def speeds(config: Config, data: Data, way: Way) -> dict[str, float]:
     ways = {"one by one": replace(way, kind="plain")} | (
         {"as one program": FUSED} if way.fused else {}
     )
-    samples = first(data.train, STEPS * config.train.batch_size)
+    samples = first_samples(data.train, STEPS * config.train.batch_size)
     seeds = range(config.study.seeds)
     populations = {
         name: Population(settings, seeds, config.train, device, way=each)
@@ -97,18 +97,18 @@ def speeds(config: Config, data: Data, way: Way) -> dict[str, float]:
         name: lambda members=members: members.train_epoch(samples, 0)  # type: ignore[misc]
         for name, members in populations.items()
     }
-    works["by a plain loop"] = lambda: serial(models, samples, config)
-    rounds = [[seconds(work, device) for work in works.values()] for _ in range(ROUNDS + 1)][1:]
+    works["by a plain loop"] = lambda: train_serially(models, samples, config)
+    rounds = [[seconds_of(work, device) for work in works.values()] for _ in range(ROUNDS + 1)][1:]
     scale = len(data.train) / len(samples)
     medians = [scale * statistics.median(column) for column in zip(*rounds, strict=True)]
     return dict(zip(works, medians, strict=True))
 
 
-def first(split: Split, n: int) -> Split:
+def first_samples(split: Split, n: int) -> Split:
     return replace(split, inputs=split.inputs[:n], targets=split.targets[:n])
 
 
-def serial(models: list[nn.Module], samples: Split, config: Config) -> None:
+def train_serially(models: list[nn.Module], samples: Split, config: Config) -> None:
     """Train one model after another for an epoch: tensors on the device, no DataLoader."""
     bf16 = config.train.precision == "bf16"
     device, size = samples.inputs.device, config.train.batch_size
@@ -124,7 +124,7 @@ def serial(models: list[nn.Module], samples: Split, config: Config) -> None:
             optimizer.step()
 
 
-def seconds(work: Callable[[], object], device: torch.device) -> float:
+def seconds_of(work: Callable[[], object], device: torch.device) -> float:
     begin = time.perf_counter()
     work()
     if device.type == "cuda":

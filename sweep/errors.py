@@ -78,7 +78,7 @@ def named_line(error: BaseException) -> str:
     return name if line == name else f"{name}: {line}"
 
 
-def masked(text: str) -> str:
+def mask_passwords(text: str) -> str:
     """Return a text without the passwords of the URLs in it; each URL ends with its line.
 
     A password may contain blanks, so the mask is rather too long than too short.
@@ -87,9 +87,9 @@ def masked(text: str) -> str:
     return re.sub(r"([?&]\w*(password|passwd|pwd)=)(?!\*\*\*)[^&\n]*", r"\1***", text, flags=re.I)
 
 
-def without(secrets: str, text: str) -> str:
+def without_secrets(secrets: str, text: str) -> str:
     """Return a text without what is masked in a URL, whole or in pieces."""
-    shown = masked(secrets)
+    shown = mask_passwords(secrets)
     text = text.replace(secrets, shown)
     for piece in re.split(r"[@/?&=:' ]+", f"{secrets} {unquote(secrets)}"):
         if len(piece) > 2 and piece not in shown:

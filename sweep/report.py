@@ -10,8 +10,8 @@ from pathlib import Path
 from sweep.command.config import StudyConfig
 from sweep.command.exits import exit_code
 from sweep.errors import BadInput
-from sweep.show.markdown import text, write
-from sweep.study.storage import load_study, sqlite
+from sweep.show.markdown import terminal_text, write_report
+from sweep.study.storage import load_study, sqlite_url
 
 
 def main() -> int:
@@ -25,7 +25,7 @@ def main() -> int:
 def report_again(arguments: list[str]) -> int:
     name, *rest = arguments or [""]
     folder = Path(name).resolve()
-    url = sqlite(folder / "study.db")
+    url = sqlite_url(folder / "study.db")
     if len(rest) == 1 and rest[0].startswith("study.storage="):
         url = rest[0].partition("=")[2]
         StudyConfig(storage=url)  # which checks it
@@ -37,7 +37,7 @@ def report_again(arguments: list[str]) -> int:
         print(f"{folder.name}: no trial is finished yet")
         return 0
     folder.mkdir(parents=True, exist_ok=True)
-    print(text(write(study, folder), folder))
+    print(terminal_text(write_report(study, folder), folder))
     return 0
 
 

@@ -20,9 +20,9 @@ def main() -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    from sweep.command.arguments import check
+    from sweep.command.arguments import check_arguments
 
-    check(arguments)
+    check_arguments(arguments)
     if not any(argument.split("=")[0] in SHOW for argument in arguments):
         # Hydra forgets hydra.mode on any mistake and then blames a list for it
         sys.argv.insert(1, "--multirun")
@@ -39,9 +39,9 @@ def _app() -> None:
     from sweep.command.arguments import CONF
 
     def job(cfg: DictConfig) -> str | None:
-        from sweep.jobs.job import run
+        from sweep.jobs.job import run_job
 
-        return run(cfg)
+        return run_job(cfg)
 
     # the files in conf/hydra/launcher are meant to be checked by the plugins' schemas
     warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against")

@@ -18,7 +18,7 @@ from torch import nn
 from sweep.engine.noise import Noise
 from sweep.engine.site import Alone, Sites
 from sweep.jobs.results import Results
-from sweep.workload.data import Data, load
+from sweep.workload.data import Data, load_data
 
 CONF = Path(__file__).parent.parent / "conf"
 MNIST5K = {
@@ -34,12 +34,12 @@ TINY += ["study.seeds=2", "study.confirm=false", f"train.device={DEVICE}"]
 
 @pytest.fixture(scope="session")
 def digits() -> Data:
-    return load(MNIST5K).to(DEVICE, torch.float64)
+    return load_data(MNIST5K).to(DEVICE, torch.float64)
 
 
 @pytest.fixture(scope="session")
 def digits32() -> Data:
-    return load(MNIST5K).to(DEVICE)
+    return load_data(MNIST5K).to(DEVICE)
 
 
 @pytest.fixture
@@ -49,11 +49,11 @@ def sweep(tmp_path, monkeypatch) -> Callable[..., Path]:
     All is as for a user but for the pictures, which would take a third of the time.
     """
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sweep.show.figure.draw", lambda answer, path: None)
-    monkeypatch.setattr("sweep.show.figure.image", lambda answer, panel: b"")
+    monkeypatch.setattr("sweep.show.figure.draw_panels", lambda answer, path: None)
+    monkeypatch.setattr("sweep.show.figure.panel_image", lambda answer, panel: b"")
 
     def run(*overrides: str) -> Path:
-        from sweep.jobs.job import run as job
+        from sweep.jobs.job import run_job as job
 
         given = {override.split("=")[0] for override in overrides}
         groups = {f"{key}." for key in given & {"model", "data"}}  # whose numbers are others

@@ -23,7 +23,7 @@ TOGETHER, ALONE = "members train as one program", "members train one by one"
     ],
 )
 def test_it_tells_the_way_the_speeds_and_the_time_of_a_study(capsys, model, expected):
-    assert check.check([*TINY, *model]) == 0
+    assert check.check_model([*TINY, *model]) == 0
     told = capsys.readouterr().out
     assert told.startswith(expected)
     assert "by a plain loop" in told and "the search of a study, 16 trainings: about" in told
@@ -37,14 +37,14 @@ def test_a_wrong_product_is_found(monkeypatch, capsys):
         return y * (1 + 1e-7), dim
 
     monkeypatch.setattr(_Linear, "vmap", staticmethod(rough))
-    assert check.check([*TINY, "model.width=8"]) == 0
+    assert check.check_model([*TINY, "model.width=8"]) == 0
     assert f"{ALONE} on {DEVICE}: the loss would differ by" in capsys.readouterr().out
 
 
 def test_noise_of_another_seed_is_found(monkeypatch, capsys):
     real = _Together._numbers
     monkeypatch.setattr(_Together, "_numbers", lambda *args: real(*args).flip(0))
-    assert check.check([*TINY, "model.width=8"]) == 0
+    assert check.check_model([*TINY, "model.width=8"]) == 0
     assert f"{ALONE} on {DEVICE}: the loss would differ by" in capsys.readouterr().out
 
 
@@ -57,4 +57,4 @@ def test_noise_of_another_seed_is_found(monkeypatch, capsys):
 )
 def test_a_mistake_is_told_before_anything_is_trained(override, complaint):
     with pytest.raises(BadInput, match=complaint):
-        check.check([*TINY, override])
+        check.check_model([*TINY, override])

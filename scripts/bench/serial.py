@@ -7,27 +7,19 @@ Digits in one tensor, no DataLoader, torch's fused AdamW, masks from 16-bit slic
 on a GPU torch's own masks, and with "graph" each step is one launch of a CUDA graph.
 """
 
-import json
-import os
 import sys
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from functools import partial
+from multiprocessing import get_context
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.tensorboard import SummaryWriter
 
-from scripts.bench.workload import (
-    Workload,
-    chosen,
-    chosen_device,
-    digits,
-    network,
-    timed,
-    warm_up,
-)
+from scripts.bench.timing import timed
+from scripts.bench.workload import Workload, chosen, digits, evaluate, network, warm_up
 from sweep.workload.data import Data, Split
 
 
@@ -45,7 +37,7 @@ class CheapDropout(nn.Module):
         return x * ((bits < self.threshold) * (1 / self.keep))
 
 
-def train(work: Workload, data: Data, rate: float, folder: str) -> float:
+def train(work: Workload, data: Data, folder: str, rate: float) -> float:
     model, device = network(work, rate), data.train.inputs.device
     graph = "graph" in sys.argv
     if device.type == "cpu":
@@ -58,30 +50,31 @@ def train(work: Workload, data: Data, rate: float, folder: str) -> float:
         F.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
-    writer = SummaryWriter(folder)
+    writer = SummaryWriter(f"{folder}/{rate}")
     whole = graphed(step, *data.train[torch.arange(128, device=device)]) if graph else step
     for epoch in range(work.epochs):
         model.train()
         for rows in torch.split(torch.randperm(len(data.train), device=device), 128):
             x, y = data.train[rows]
             (whole if len(rows) == 128 else step)(x, y)
-        model.eval()
-        for name, split in (("train", data.train_part), ("val", data.val)):
-            loss, error = evaluate(model, split)
-            writer.add_scalar(f"loss/{name}", loss, epoch)
-            writer.add_scalar(f"error/{name}", error, epoch)
+        splits = {"train": batches(data.train_part), "val": batches(data.val)}
+        loss = evaluate(model, splits, writer, epoch)
     writer.close()
     return loss
 
 
+def batches(split: Split) -> Iterator[tuple[Tensor, Tensor]]:
+    for rows in torch.split(torch.arange(len(split), device=split.inputs.device), 1000):
+        yield split[rows]
+
+
 def graphed(step: Callable[[Tensor, Tensor], None], x: Tensor, y: Tensor) -> Callable[..., None]:
     """Capture a step as PyTorch's notes on CUDA graphs do, after three to warm up."""
-    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
+    torch.cuda.synchronize()
+    with torch.cuda.stream(torch.cuda.Stream()):  # type: ignore[no-untyped-call]
         for _ in range(3):
             step(x, y)
-    torch.cuda.current_stream().wait_stream(side)
+    torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         step(x, y)
@@ -94,48 +87,31 @@ def graphed(step: Callable[[Tensor, Tensor], None], x: Tensor, y: Tensor) -> Cal
     return replay
 
 
-@torch.no_grad()
-def evaluate(model: nn.Module, split: Split) -> tuple[float, float]:
-    loss, wrong = 0.0, 0
-    for rows in torch.split(torch.arange(len(split), device=split.inputs.device), 1000):
-        x, y = split[rows]
-        out = model(x)
-        loss += F.cross_entropy(out, y, reduction="sum").item()
-        wrong += int((out.argmax(1) != y).sum().item())
-    return loss / len(split), wrong / len(split)
-
-
 def main() -> None:
-    work, device = chosen(), chosen_device()
+    work, device = chosen()
     if device.type == "cpu":
         torch.set_num_threads(1)  # no pool of threads before the fork
     warm_up()
     data = digits(work).to(device)
-    with tempfile.TemporaryDirectory() as folder, timed(work.trials * work.epochs) as result:
+    with TemporaryDirectory() as folder, timed(work.trials * work.epochs) as losses:
+        one = partial(train, work, data, folder)
         if device.type == "cpu":
-            losses = in_processes(work, data, folder)
+            losses += in_processes(one, [work.rates[::2], work.rates[1::2]])
         else:
-            each = enumerate(work.rates)
-            losses = [train(work, data, rate, f"{folder}/{i}") for i, rate in each]
-        result["val_loss"] = sum(losses) / work.trials
+            losses += map(one, work.rates)
 
 
-def in_processes(work: Workload, data: Data, folder: str, n: int = 2) -> list[float]:
-    """Share the rates among n processes; return the losses."""
-    children = []
-    for rank in range(n):
-        if (child := os.fork()) == 0:
-            losses = [
-                train(work, data, rate, f"{folder}/{rank}.{i}")
-                for i, rate in enumerate(work.rates[rank::n])
-            ]
-            Path(folder, f"{rank}.json").write_text(json.dumps(losses))
-            os._exit(0)
-        children.append(child)
+def in_processes(one: Callable[[float], float], shares: list[list[float]]) -> list[float]:
+    """Train each share of the rates in a process of its own; return the losses."""
+    fork = get_context("fork")
+    queue = fork.SimpleQueue()
+    children = [fork.Process(target=lambda s=s: queue.put([*map(one, s)])) for s in shares]
     for child in children:
-        assert os.waitpid(child, 0)[1] == 0
-    files = [Path(folder, f"{rank}.json") for rank in range(n)]
-    return [loss for file in files for loss in json.loads(file.read_text())]
+        child.start()
+    for child in children:
+        child.join()
+        assert child.exitcode == 0
+    return [loss for _ in children for loss in queue.get()]
 
 
 if __name__ == "__main__":

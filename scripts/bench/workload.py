@@ -1,18 +1,19 @@
-"""The work that all contenders do, and how they say what it took."""
+"""The work that all contenders do."""
 
-import json
 import os
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
-import torch.utils.tensorboard
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.tensorboard import SummaryWriter
 
-from sweep.workload.data import Data, load
+from scripts.bench import timing
+from sweep.workload.data import Data, load_data
+
+Batches = Iterable[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Workload:
 
     @property
     def rates(self) -> list[float]:
-        return [round(0.8 * i / self.trials, 4) for i in range(self.trials)]
+        return timing.rates(self.trials)
 
     @property
     def flop(self) -> int:
@@ -42,31 +43,24 @@ class Workload:
 
 WORKLOADS = {
     "small": Workload(width=256, trials=16, epochs=5, n_train=4000, n_val=1000),
-    "large": Workload(width=1024, trials=8, epochs=1, n_train=60_000 - 10_000, n_val=10_000),
+    "large": Workload(width=1024, trials=8, epochs=1, n_train=50_000, n_val=10_000),
 }
 WORKLOADS["gpu"] = replace(WORKLOADS["large"], trials=64, epochs=10)
 WORKLOADS["gpu-narrow"] = replace(WORKLOADS["gpu"], width=256)
-for name in ("gpu", "gpu-narrow"):  # a part of it, for those who take long
-    WORKLOADS[f"{name}-part"] = replace(WORKLOADS[name], trials=2, epochs=1)
+# a part of each, for those who take long
+WORKLOADS |= {f"{k}-part": replace(work, trials=2, epochs=1) for k, work in WORKLOADS.items()}
 
 
-def chosen() -> Workload:
-    return WORKLOADS[sys.argv[1]]
-
-
-def chosen_device() -> torch.device:
-    return torch.device("cuda" if "train.device=cuda" in sys.argv else "cpu")
+def chosen() -> tuple[Workload, torch.device]:
+    """Return what the command line names."""
+    device = "cuda" if "train.device=cuda" in sys.argv else "cpu"
+    return WORKLOADS[sys.argv[1]], torch.device(device)
 
 
 def digits(work: Workload) -> Data:
+    mnist = {"_target_": "sweep.workload.digits.mnist", "download": True, "split_seed": 0}
     root = os.environ.get("MNIST_ROOT", "data")
-    config = {
-        "_target_": "sweep.workload.digits.mnist",
-        "root": root,
-        "download": True,
-        "split_seed": 0,
-    }
-    return load({**config, "n_train": work.n_train, "n_val": work.n_val})
+    return load_data({**mnist, "root": root, "n_train": work.n_train, "n_val": work.n_val})
 
 
 def network(work: Workload, rate: float) -> nn.Module:
@@ -79,19 +73,26 @@ def network(work: Workload, rate: float) -> nn.Module:
     )
 
 
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, splits: Mapping[str, Batches], writer: SummaryWriter, epoch: int
+) -> float:
+    """Write the loss and error of each split into TensorBoard; return the last one's loss."""
+    model.eval()
+    for name, batches in splits.items():
+        loss, wrong, n = 0.0, 0, 0
+        for x, y in batches:
+            out = model(x)
+            loss += F.cross_entropy(out, y, reduction="sum").item()
+            wrong += int((out.argmax(1) != y).sum().item())
+            n += len(y)
+        writer.add_scalar(f"loss/{name}", loss / n, epoch)
+        writer.add_scalar(f"error/{name}", wrong / n, epoch)
+    return loss / n
+
+
 def warm_up() -> None:
     """Pay for lazy imports before the time runs: torch's optimisers take seconds to import."""
     weight = torch.zeros(2, requires_grad=True)
     weight.sum().backward()  # type: ignore[no-untyped-call]
     torch.optim.AdamW([weight], fused=True).step()
-
-
-@contextmanager
-def timed(trial_epochs: int) -> Iterator[dict[str, float]]:
-    """Print as JSON what the work in between took, and what it adds to the dictionary."""
-    result: dict[str, float] = {}
-    begin = time.perf_counter()
-    yield result
-    seconds = time.perf_counter() - begin
-    result |= {"seconds": seconds, "trial_epochs_per_second": trial_epochs / seconds}
-    print(json.dumps(result), flush=True)

@@ -42,7 +42,7 @@ OF_HYDRA = (
 )
 
 
-def check(arguments: Sequence[str]) -> None:
+def check_arguments(arguments: Sequence[str]) -> None:
     """Raise BadInput for the first argument that cannot be meant."""
     seen: set[str] = set()
     for argument in arguments:
@@ -55,7 +55,7 @@ def check(arguments: Sequence[str]) -> None:
             raise BadInput(f"{argument}: is no flag; settings are <key>=<value>, see --help")
         if argument.startswith("-") or ("=" not in argument and argument[:1] != "~"):
             continue
-        override = parse(argument)
+        override = parse_override(argument)
         key = str(override.key_or_group)
         if key.startswith("hydra"):
             _check_hydra(key, argument)
@@ -72,7 +72,7 @@ def check(arguments: Sequence[str]) -> None:
             raise BadInput(f"{argument}: use dropout=, which every model reads")
         if isinstance(override.value(), dict) and "." not in key:
             raise BadInput(f"{key}: its keys are given one by one, such as {key}.<key>=<value>")
-        if (CONF / key).is_dir() and any(isinstance(v, NO_NAME) for v in _all(override)):
+        if (CONF / key).is_dir() and any(isinstance(v, NO_NAME) for v in _given_values(override)):
             raise BadInput(f"{argument}: must be the name of a file in conf/{key}")
         if key in seen:
             raise BadInput(f"{argument}: {key} is given twice")
@@ -86,13 +86,13 @@ def check_installed(name: str) -> None:
         raise BadInput(f"hydra/launcher={name}: is not installed; try uv run --extra {extra}")
 
 
-def _all(override: Override) -> Sequence[object]:
+def _given_values(override: Override) -> Sequence[object]:
     """Return the values given: each one where there is a list."""
     value = override.value()
     return value.list if isinstance(value, ChoiceSweep) else [value]
 
 
-def parse(argument: str) -> Override:
+def parse_override(argument: str) -> Override:
     try:
         if not argument.partition("=")[0]:
             raise BadInput(f"{argument}: must be <key>=<value>")

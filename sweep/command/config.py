@@ -111,7 +111,7 @@ class Config:
         check_rate("dropout", self.dropout)
 
 
-def typed(cfg: DictConfig) -> Config:
+def typed_config(cfg: DictConfig) -> Config:
     """Return Hydra's config, without its own node, as checked dataclasses."""
     for key in OmegaConf.missing_keys(cfg):
         raise BadInput(f"{key}=???: must be given")

@@ -44,7 +44,7 @@ def exit_code(work: Callable[[], int]) -> int:
         print(f"error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
         return 3
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        print("\ninterrupted; run the same command to resume", file=sys.stderr)
         return 143 if terminated else 130
 
 

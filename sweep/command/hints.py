@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from sweep.command.config import Config, SamplerConfig, StudyConfig, TrainConfig
-from sweep.errors import BadInput, first_line, masked
+from sweep.errors import BadInput, first_line, mask_passwords
 
 SECTIONS = {"train.": TrainConfig, "study.": StudyConfig, "sampler.": SamplerConfig, "": Config}
 KEYS = [f"{prefix}{f.name}" for prefix, config in SECTIONS.items() for f in fields(config)]
@@ -20,28 +20,29 @@ NOISE = ("full_key:", "object_type=", "reference_type=", "Config search path", "
 
 def one_line(error: BaseException) -> str:
     """Return an error as one line, without what helps nobody and without any password."""
-    return masked(_told(error))
+    return mask_passwords(_explained(error))
 
 
-def _told(error: BaseException) -> str:
+def _explained(error: BaseException) -> str:
     cause, text = error.__cause__, str(error)
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, choice = (error.missing_cfg_file or "").rpartition("/")
-        hint = meant(choice, error.options)
+        hint = did_you_mean(choice, error.options)
         return f"{group}={choice}: must be one of {', '.join(error.options)}{hint}"
     if isinstance(cause, OmegaConfBaseException):
         if found := re.search("Error merging override (.*)", text):
-            return f"{found[1]}: {why(cause)}"
+            return f"{found[1]}: {refusal_reason(cause)}"
         if found := re.search(r"To append to your config use \+(.*)", text):
             key, node = found[1].partition("=")[0], cause.parent_node
             owner = key.rpartition(".")[0] if isinstance(node, DictConfig) else ""
-            return f"{found[1]}: {unknown(key, [f'{owner}.{k}'.lstrip('.') for k in node or ()])}"
+            known = [f"{owner}.{k}".lstrip(".") for k in node or ()]
+            return f"{found[1]}: {unknown_key(key, known)}"
     parts = (text,) if isinstance(error, BadInput) else (text, str(cause or ""))
     lines = [line.strip() for part in parts for line in part.splitlines()]
     return " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(NOISE)))
 
 
-def why(error: BaseException) -> str:
+def refusal_reason(error: BaseException) -> str:
     """Return why OmegaConf does not take a value."""
     text = first_line(error)
     if "not Optional" in text or "'None'" in text:
@@ -50,14 +51,14 @@ def why(error: BaseException) -> str:
     return f"must be {KINDS.get(kind[1], kind[1])}" if kind else text
 
 
-def unknown(key: str, beside: Iterable[str]) -> str:
+def unknown_key(key: str, beside: Iterable[str]) -> str:
     """Say that there is no such key, and which one is like it or what stands beside it."""
     beside = [name for name in beside if name not in ("hydra", "work")]
     name = key.rpartition(".")[2]
     elsewhere = [known for known in KEYS if known.rpartition(".")[2] == name]
     hint = f"; did you mean {elsewhere[0]}?" if elsewhere else _meant_last(name, beside)
     if not hint and "." not in "".join(beside):
-        hint = meant(key, KEYS)
+        hint = did_you_mean(key, KEYS)
     return f"there is no {key}{hint or ' among ' + ', '.join(beside)}"
 
 
@@ -68,7 +69,7 @@ def _meant_last(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {lasts[close[0]]}?" if close else ""
 
 
-def meant(name: str, known: Iterable[str], likeness: float = 0.6) -> str:
+def did_you_mean(name: str, known: Iterable[str], likeness: float = 0.6) -> str:
     """Return the nearest of some names as a question, or nothing where none is near."""
     close = difflib.get_close_matches(name, list(known), 1, likeness)
     return f"; did you mean {close[0]}?" if close else ""

@@ -16,8 +16,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from sweep.command.config import MOST_TRIALS, Config, typed
-from sweep.command.hints import unknown
+from sweep.command.config import MOST_TRIALS, Config, typed_config
+from sweep.command.hints import unknown_key
 from sweep.command.rate import is_rate
 from sweep.command.space import Axis, read_axis
 from sweep.errors import BadInput, between
@@ -94,30 +94,32 @@ class Plan:
             or override.partition("=")[0].removeprefix("data.") in known
         ]
         parsed = OverridesParser.create(self.loader).parse_overrides([*kept, f"data={name}"])
-        return _plan(self.loader, self.base, parsed, self.axes)
+        return _read_plan(self.loader, self.base, parsed, self.axes)
 
 
-def plans(
+def read_plans(
     loader: ConfigLoader, base: DictConfig, defaults: Sequence[str], arguments: Sequence[str]
 ) -> list[Plan]:
     """Read the overrides of the command line, and the default search where they give none."""
     parser = OverridesParser.create(loader)
     given = parser.parse_overrides(list(arguments))
-    keys = {_key(override) for override in given}
-    given = [o for o in parser.parse_overrides(list(defaults)) if _key(o) not in keys] + given
+    keys = {_override_key(override) for override in given}
+    given = [
+        o for o in parser.parse_overrides(list(defaults)) if _override_key(o) not in keys
+    ] + given
 
     fixed: list[Override] = []
     each: list[list[Override]] = []
     searched: list[Override] = []
     for override in given:
-        key = _key(override)
+        key = _override_key(override)
         _warn_duplicates(override)
         if key == "dropout":
             searched.append(override)
         elif not override.is_sweep_override():
             fixed.append(override)
         elif _makes_studies(loader, base, override):
-            each.append(_choices(parser, override))
+            each.append(_listed_choices(parser, override))
         elif key.startswith("model.") or key in ("train.lr", "train.weight_decay"):
             searched.append(override)
         elif OmegaConf.select(base, key, default=base) is base:
@@ -127,15 +129,15 @@ def plans(
                 f"{override.input_line}: {key} cannot be swept; searched in one study: {SEARCHED}; "
                 f"one study each: {EACH}"
             )
-    searched.sort(key=_key)  # dropout first; the order typed changes nothing
-    if not searched or _key(searched[0]) != "dropout":
+    searched.sort(key=_override_key)  # dropout first; the order typed changes nothing
+    if not searched or _override_key(searched[0]) != "dropout":
         raise BadInput("hydra.sweeper.params: must hold a search for dropout")
     studies = [
-        _plan(loader, base, [*fixed, *combination], searched)
+        _read_plan(loader, base, [*fixed, *combination], searched)
         for combination in itertools.product(*each)
     ]
     for plan in studies:
-        _check(plan, keys, several=len(studies) > 1)
+        _check_plan(plan, keys, several=len(studies) > 1)
     return studies
 
 
@@ -147,12 +149,12 @@ def _warn_duplicates(override: Override) -> None:
         print(f"warning: {override.input_line}: each value is taken once", file=sys.stderr)
 
 
-def _key(override: Override) -> str:
+def _override_key(override: Override) -> str:
     return str(override.key_or_group)
 
 
 def _makes_studies(loader: ConfigLoader, base: DictConfig, override: Override) -> bool:
-    key = _key(override)
+    key = _override_key(override)
     listed = base.study.each
     if key in listed or key in ("train.epochs", "train.batch_size") or key.startswith("data."):
         return True
@@ -161,7 +163,7 @@ def _makes_studies(loader: ConfigLoader, base: DictConfig, override: Override) -
     return "." not in key and bool(loader.get_group_options(key, ObjectType.CONFIG))
 
 
-def _choices(parser: OverridesParser, override: Override) -> list[Override]:
+def _listed_choices(parser: OverridesParser, override: Override) -> list[Override]:
     if not override.is_discrete_sweep():
         raise BadInput(
             f"{override.input_line}: makes one study for each value, so it must be a list"
@@ -173,7 +175,7 @@ def _choices(parser: OverridesParser, override: Override) -> list[Override]:
     return parser.parse_overrides([f"{key}={choice}" for choice in choices])
 
 
-def _plan(
+def _read_plan(
     loader: ConfigLoader,
     base: DictConfig,
     overrides: Sequence[Override],
@@ -182,12 +184,15 @@ def _plan(
     lines = tuple(override.input_line or "" for override in overrides)
     cfg = loader.load_sweep_config(base, list(lines))
     job = job_config(cfg)
-    config = typed(job)
+    config = typed_config(job)
     for override in overrides:
         quoted = (override.input_line or "").partition("=")[2][:1] in ("'", '"')
-        if quoted and isinstance(OmegaConf.select(job, _key(override)), int | float):
+        if quoted and isinstance(OmegaConf.select(job, _override_key(override)), int | float):
             raise BadInput(f"{override.input_line}: must be a number, not text in quotes")
-    axes = [o if isinstance(o, Axis) else read_axis(_key(o), o, _default(job, o)) for o in searched]
+    axes = [
+        o if isinstance(o, Axis) else read_axis(_override_key(o), o, _default_value(job, o))
+        for o in searched
+    ]
     labels = {group: cfg.hydra.runtime.choices[group] for group in ("model", "data")}
     return Plan(loader, base, lines, tuple(axes), cfg, config, labels)
 
@@ -200,23 +205,23 @@ def job_config(cfg: DictConfig) -> DictConfig:
     return job
 
 
-def _default(job: DictConfig, override: Override) -> Any:
+def _default_value(job: DictConfig, override: Override) -> Any:
     """Return the value that the key has without the search."""
-    if OmegaConf.select(job, _key(override), default=job) is job:
+    if OmegaConf.select(job, _override_key(override), default=job) is job:
         raise _no_such(job, override)
-    return OmegaConf.select(job, _key(override))
+    return OmegaConf.select(job, _override_key(override))
 
 
 def _no_such(config: DictConfig, override: Override) -> BadInput:
-    key = _key(override)
+    key = _override_key(override)
     owner = key.rpartition(".")[0]
     node = OmegaConf.select(config, owner) if owner else config
     beside = list(node) if isinstance(node, DictConfig) else []
     known = [f"{owner}.{name!s}".lstrip(".") for name in beside]
-    return BadInput(f"{override.input_line}: {unknown(key, known)}")
+    return BadInput(f"{override.input_line}: {unknown_key(key, known)}")
 
 
-def _check(plan: Plan, keys: set[str], several: bool) -> None:
+def _check_plan(plan: Plan, keys: set[str], several: bool) -> None:
     study, zooms = plan.config.study, plan.config.sampler.name == "zoom"
     between("trials of all lists", plan.n_trials, 1, MOST_TRIALS)
     if plan.grid and "study.n_trials" in keys and study.n_trials != plan.n_trials:

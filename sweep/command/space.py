@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Number = int | float
 
 
-def section(params: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+def config_section(params: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """Return the numbers of one part of the config, such as "model.", without the prefix."""
     return {k.removeprefix(prefix): v for k, v in params.items() if k.startswith(prefix)}
 
@@ -83,18 +83,18 @@ def read_axis(key: str, override: Override, default: Any) -> Axis:
         raise BadInput(f"{key}={override.get_value_string()}: only numbers can be searched")
     value = override.value()
     if isinstance(value, IntervalSweep):
-        axis = _interval(key, value, type(default))
+        axis = _interval_axis(key, value, type(default))
     else:
-        values = _values(key, value)
-        typed = [_typed(key, v, type(default)) for v in values]
+        values = _listed_values(key, value)
+        typed = [_typed_number(key, v, type(default)) for v in values]
         axis = Axis(key, tuple(dict.fromkeys(typed)))  # each once
     for number in axis.ends:
-        _check(key, number)
+        _check_number(key, number)
     return axis
 
 
-def _interval(key: str, value: IntervalSweep, kind: type) -> Axis:
-    low, high = (_typed(key, v, kind) for v in (value.start, value.end))
+def _interval_axis(key: str, value: IntervalSweep, kind: type) -> Axis:
+    low, high = (_typed_number(key, v, kind) for v in (value.start, value.end))
     unknown = set(value.tags) - {"log"}
     text = f"interval({low}, {high})"
     if unknown:
@@ -107,7 +107,7 @@ def _interval(key: str, value: IntervalSweep, kind: type) -> Axis:
     return Axis(key, (), low, high, log)
 
 
-def _values(key: str, value: Any) -> list[Any]:
+def _listed_values(key: str, value: Any) -> list[Any]:
     """Return the values that a list or a range holds."""
     if isinstance(value, ChoiceSweep | RangeSweep):
         if value.shuffle:
@@ -147,7 +147,7 @@ def exact_range(key: str, value: RangeSweep) -> list[Number]:
     return [float(start + i * step) for i in range(n)]
 
 
-def _typed(key: str, value: Any, kind: type) -> Number:
+def _typed_number(key: str, value: Any, kind: type) -> Number:
     if isinstance(value, IntervalSweep):
         raise BadInput(f"{key}: an interval stands alone, not in a list")
     if isinstance(value, QuotedString | bool | str) or value is None:
@@ -160,7 +160,7 @@ def _typed(key: str, value: Any, kind: type) -> Number:
     return number
 
 
-def _check(key: str, number: Number) -> None:
+def _check_number(key: str, number: Number) -> None:
     if is_rate(key):
         check_rate(key, number)
     elif key.startswith("train."):

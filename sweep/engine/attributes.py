@@ -15,7 +15,7 @@ REGISTERED = {"_parameters", "_buffers", "_modules", "training"}
 DEEP = 8  # levels of objects within objects that are looked at
 
 
-def attributes(model: nn.Module) -> dict[str, Any]:
+def forward_attributes(model: nn.Module) -> dict[str, Any]:
     """Return the plain attributes of all modules of a model by name, as values to compare."""
     registered = frozenset(map(id, (*model.parameters(), *model.buffers())))
     return {
@@ -26,7 +26,7 @@ def attributes(model: nn.Module) -> dict[str, Any]:
     }
 
 
-def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
+def changed_attribute(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
     """Name the first attribute that differs."""
     missing = object()
     names = (*before, *after)

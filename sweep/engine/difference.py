@@ -18,7 +18,7 @@ BOUNDS = {torch.float64: 1e-9, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.f
 Tensors = Mapping[str, Tensor | None]
 
 
-def compare(name: str, mine: Tensor, plain: Tensor, bound: float) -> None:
+def compare_losses(name: str, mine: Tensor, plain: Tensor, bound: float) -> None:
     """Raise Differs where losses (or one loss) differ by more than a relative bound."""
     one, other = mine.double(), plain.double()
     lost = ~one.isfinite() & ~other.isfinite()  # both diverged
@@ -28,7 +28,7 @@ def compare(name: str, mine: Tensor, plain: Tensor, bound: float) -> None:
         raise Differs(f"{name} would differ by {worst:.1e}")
 
 
-def compare_all(what: str, mine: Tensors, plain: Tensors, bound: float) -> None:
+def compare_tensors(what: str, mine: Tensors, plain: Tensors, bound: float) -> None:
     """Raise Differs, naming a tensor, where some differ by more than a bound.
 
     Their distance is taken relative to the norm of all together: a part that is nothing but
@@ -69,11 +69,11 @@ def check_step(fused: Fused, x: Tensor, y: Tensor, step: int, k: int) -> Tensor:
     losses = fused.backward(x, y, step)
     keys = fused.skeleton.noise.keys[:, seed : seed + 1]
     loss = plain_loss(model, x[seed], y[seed], keys, step, fused.config)
-    compare("the loss", losses[k], loss, bound)
-    compare_all("the gradient of", fused.gradients(k), gradients_of(model), 10 * bound)
+    compare_losses("the loss", losses[k], loss, bound)
+    compare_tensors("the gradient of", fused.gradients(k), gradients_of(model), 10 * bound)
     _, buffers = fused._some(slice(k, k + 1))
     mine = {name: buffer[0] for name, buffer in buffers.items()}
-    compare_all("the buffer", mine, dict(model.named_buffers()), 10 * bound)
+    compare_tensors("the buffer", mine, dict(model.named_buffers()), 10 * bound)
     return losses
 
 
@@ -100,7 +100,7 @@ def check_evaluation(fused: Fused, x: Tensor, y: Tensor) -> None:
         model = fused.member(k).eval()
         with Sites(Alone(Noise())):
             outputs = outputs_of(model, x, fused.config)
-        compare(
+        compare_losses(
             "the loss in evaluation", losses[k], outcomes_of(outputs, y, fused.config)[0], bound
         )
 

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 
-def equal(one: Any, other: Any) -> bool:
+def equal_bits(one: Any, other: Any) -> bool:
     """Tell whether two tensors hold the same numbers, nan being nan; what is none must be equal."""
     if not (isinstance(one, Tensor) and isinstance(other, Tensor)):
         return not isinstance(one, Tensor) and not isinstance(other, Tensor) and bool(one == other)

@@ -13,10 +13,10 @@ from torch.func import stack_module_state
 
 from sweep.command.config import TrainConfig
 from sweep.command.rate import NOTHING
-from sweep.engine.layers import lay_out, lower
-from sweep.engine.memory import Made
+from sweep.engine.layers import lay_out, lower_layers
+from sweep.engine.memory import TensorWatch
 from sweep.engine.optimizer import StackedAdamW
-from sweep.engine.plain import build, run_once
+from sweep.engine.plain import build_model, run_once
 from sweep.engine.setting import Setting
 from sweep.engine.traced import Function, Program
 from sweep.engine.vmapped import Skeleton
@@ -39,7 +39,7 @@ class Fused:
     ) -> None:
         self.seeds, self.config, self.device, self.dtype = tuple(seeds), config, device, dtype
         self.each = [(setting, seed) for setting in settings for seed in seeds]
-        models = [build(setting, seed, device, dtype) for setting, seed in self.each]
+        models = [build_model(setting, seed, device, dtype) for setting, seed in self.each]
         params, self.buffers = stack_module_state(models)
         detached = {name: param.detach() for name, param in params.items()}
         self.params = lay_out(models[0], detached)
@@ -130,9 +130,9 @@ class Fused:
         n_seeds, on_cpu = len(self.seeds), x.device.type == "cpu"
         params, buffers = self._some(slice(n_seeds))
         one, other = ({name: t.clone() for name, t in of.items()} for of in (params, buffers))
-        with Made() as made:  # on copies, which forward may change
+        with TensorWatch() as made:  # on copies, which forward may change
             self.skeleton.losses(one, other, self.rates[:n_seeds], {}, x, y)
-        lower(self.skeleton.module)
+        lower_layers(self.skeleton.module)
         self.training, self.evaluation = Program(self.training), Program(self.evaluation)
         members_per_pass = max(1, LARGEST // made.largest) if on_cpu else sys.maxsize
         n_trials = self.n_members // n_seeds
@@ -151,7 +151,7 @@ class Fused:
     @torch.no_grad()
     def member(self, k: int) -> nn.Module:
         """Return one member as a plain model of its own."""
-        model = build(*self.each[k], self.device, self.dtype)
+        model = build_model(*self.each[k], self.device, self.dtype)
         for name, param in model.named_parameters():
             param.copy_(self.params[name][k])
         for name, buffer in model.named_buffers():

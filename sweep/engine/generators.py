@@ -36,7 +36,7 @@ SEED: dict[str, Callable[[int], object]] = {
 ALL = frozenset(SEED)
 
 
-def seed(kinds: Kinds, key: int) -> None:
+def seed_generators(kinds: Kinds, key: int) -> None:
     """Seed some generators by a key of (seed, epoch, step)."""
     for kind in kinds:
         SEED[kind](key % 2**32)
@@ -46,7 +46,7 @@ def _cuda_runs() -> bool:
     return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
 
 
-def states() -> dict[str, Any]:
+def generator_states() -> dict[str, Any]:
     """Return the state of each generator, comparable."""
     cuda = torch.cuda.get_rng_state_all() if _cuda_runs() else []
     name, words, *place = np.random.get_state(legacy=True)
@@ -58,14 +58,14 @@ def states() -> dict[str, Any]:
     }
 
 
-def moved(before: dict[str, Any]) -> Kinds:
+def moved_generators(before: dict[str, Any]) -> Kinds:
     """Return the generators that were drawn from since."""
-    now = states()
+    now = generator_states()
     return frozenset(kind for kind, state in now.items() if state != before[kind])
 
 
 @contextmanager
-def put_back() -> Iterator[None]:
+def restoring_states() -> Iterator[None]:
     """Leave every generator as it was found."""
     torch_state, numpy_state, python_state = (
         torch.get_rng_state(),

@@ -14,16 +14,16 @@ from torch import Tensor, nn
 from sweep.command.config import TrainConfig
 from sweep.command.rate import NOTHING, is_rate
 from sweep.command.space import Axis
-from sweep.engine.attributes import attributes, changed
-from sweep.engine.equal import equal
+from sweep.engine.attributes import changed_attribute, forward_attributes
+from sweep.engine.equal import equal_bits
 from sweep.engine.noise import order_and_keys
 from sweep.engine.optimizer import AdamWSettings
-from sweep.engine.plain import adamw, build, loss_of, outputs_of, run_once
+from sweep.engine.plain import build_model, loss_of, outputs_of, plain_adamw, run_once
 from sweep.engine.setting import Setting
-from sweep.engine.site import NOT_USERS, Call, running, shown
+from sweep.engine.site import NOT_USERS, Call, running, short_path
 from sweep.errors import BadInput, first_line
 from sweep.workload.data import Data
-from sweep.workload.model import builder, describe, tried_rates, variants
+from sweep.workload.model import described_model, model_builder, model_variants, tried_rates
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 SEVERAL_DEVICES = (nn.DataParallel, nn.parallel.DistributedDataParallel)
@@ -32,7 +32,7 @@ STEPS = 3  # of the training that is compared
 
 
 @dataclass(frozen=True)
-class Trial:
+class TriedModel:
     """A model, and the batch that it is tried out with."""
 
     model: Mapping[str, Any]
@@ -43,8 +43,10 @@ class Trial:
     rate: float
 
     def built(self) -> nn.Module:
-        make = builder(self.model, self.rate, self.data.input_shape, self.data.n_classes)
-        return build(Setting(make, AdamWSettings(0.0, 0.0)), 0, torch.device("cpu"), torch.float32)
+        make = model_builder(self.model, self.rate, self.data.input_shape, self.data.n_classes)
+        return build_model(
+            Setting(make, AdamWSettings(0.0, 0.0)), 0, torch.device("cpu"), torch.float32
+        )
 
 
 def try_out(
@@ -58,13 +60,15 @@ def try_out(
     order, _ = order_and_keys(0, 0, len(data.train), config.batch_size)
     x, y = data.train[order[: config.batch_size]]
     found: list[str] = []
-    for variant in variants(model, axes):
+    for variant in model_variants(model, axes):
         found = _try_rates(
-            [Trial(variant, x.float(), y, data, config, rate) for rate in tried_rates(axes)]
+            [TriedModel(variant, x.float(), y, data, config, rate) for rate in tried_rates(axes)]
         )
     for axis in axes:
         if is_rate(axis.key):
-            _check_use(axis.key, Trial(model, x.float(), y, data, config, tried_rates(axes)[0]))
+            _check_use(
+                axis.key, TriedModel(model, x.float(), y, data, config, tried_rates(axes)[0])
+            )
     return found
 
 
@@ -72,20 +76,20 @@ class _Fails(BadInput):
     """The model's own failure."""
 
 
-def _try_rates(trials: Sequence[Trial]) -> list[str]:
+def _try_rates(trials: Sequence[TriedModel]) -> list[str]:
     """Try a model at one searched rate after another, until it does not fail by itself."""
     first: _Fails | None = None
     for trial in trials:
         try:
-            return _try(trial)
+            return _try_model(trial)
         except _Fails as error:
             first = first or error
     assert first
     raise first
 
 
-def _try(trial: Trial) -> list[str]:
-    name = describe(trial.model)
+def _try_model(trial: TriedModel) -> list[str]:
+    name = described_model(trial.model)
     try:
         model = trial.built()
         _check_kind(name, model)
@@ -98,7 +102,7 @@ def _try(trial: Trial) -> list[str]:
     except BadInput:
         raise
     except (Exception, SystemExit) as error:
-        raise _Fails(f"{name}: {_told(error)}{_watched_only(trial)}") from error
+        raise _Fails(f"{name}: {_short_error(error)}{_watched_only(trial)}") from error
     for call in sites.calls:
         if call.rate > NOTHING:
             raise BadInput(f"{name}: drops in evaluation too: {call}")
@@ -107,9 +111,9 @@ def _try(trial: Trial) -> list[str]:
     return warnings
 
 
-def _finish_step(model: nn.Module, outputs: Tensor, trial: Trial) -> None:
+def _finish_step(model: nn.Module, outputs: Tensor, trial: TriedModel) -> None:
     loss_of(outputs, trial.y, trial.config).backward()  # type: ignore[no-untyped-call]
-    adamw(model, Setting(trial.built, AdamWSettings(0.0, 0.0))).step()
+    plain_adamw(model, Setting(trial.built, AdamWSettings(0.0, 0.0))).step()
 
 
 def _check_kind(name: str, model: nn.Module) -> None:
@@ -121,7 +125,7 @@ def _check_kind(name: str, model: nn.Module) -> None:
         raise BadInput(f"{name}: has no parameter to train")
 
 
-def _check_outputs(name: str, outputs: Any, trial: Trial) -> None:
+def _check_outputs(name: str, outputs: Any, trial: TriedModel) -> None:
     n_classes = trial.data.n_classes
     if tuple(outputs.shape) != (len(trial.x), n_classes):
         shape = tuple(outputs.shape[1:])
@@ -150,7 +154,7 @@ def _running_drops() -> bool:
     return running.sites is not None and any(r > NOTHING for r in running.sites.rates.values())
 
 
-def _mixes(trial: Trial) -> bool:
+def _mixes(trial: TriedModel) -> bool:
     """Tell whether half of a batch gives other outputs than in the whole, in evaluation."""
     half = max(1, len(trial.x) // 2)
     try:
@@ -163,20 +167,20 @@ def _mixes(trial: Trial) -> bool:
     return not torch.allclose(part, outputs[:half], rtol=scale, atol=scale, equal_nan=True)
 
 
-def _told(error: BaseException) -> str:
+def _short_error(error: BaseException) -> str:
     """Return an error in one line, with the line of the user's code, or a library's, it is from."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not frame.filename.startswith((*NOT_USERS, OURS))]
     text = first_line(error)
     if "SimpleNamespace" in text:
         text += "; __init__ is given one config object, with dropout and the numbers of the YAML"
-    return text + (f" ({shown(own[-1].filename)}:{own[-1].lineno})" if own else "")
+    return text + (f" ({short_path(own[-1].filename)}:{own[-1].lineno})" if own else "")
 
 
 OURS = NOT_USERS[1].removesuffix("engine")
 
 
-def _watched_only(trial: Trial) -> str:
+def _watched_only(trial: TriedModel) -> str:
     """Say so where a model that failed does not fail without our watching its calls."""
     try:
         model = trial.built().train()
@@ -186,31 +190,38 @@ def _watched_only(trial: Trial) -> str:
     return "; it does so only where its dropout calls are watched"
 
 
-def _check_use(key: str, trial: Trial) -> None:
+def _check_use(key: str, trial: TriedModel) -> None:
     """Raise BadInput where two values of a rate give the same outputs and gradients in all steps.
 
     A forward that changes what is no tensor may drop later, and numbers that diverged tell nothing.
     """
     try:
-        (one, calls), (other, _) = (_trained(key, trial, rate) for rate in RATES)
+        (one, calls), (other, _) = (_train_one_step(key, trial, rate) for rate in RATES)
     except Exception:
         return  # at this rate, which may not be searched; a trial of it fails by itself
-    if one is None or other is None or len(one) != len(other) or not all(map(equal, one, other)):
+    if (
+        one is None
+        or other is None
+        or len(one) != len(other)
+        or not all(map(equal_bits, one, other))
+    ):
         return
     seen = ", ".join(dict.fromkeys(map(str, calls)))
     raise BadInput(
-        f"{describe(trial.model)}: {key} is searched, but training is the same at "
+        f"{described_model(trial.model)}: {key} is searched, but training is the same at "
         f"{RATES[0]} and {RATES[1]}: {f'all that drops is {seen}' if seen else 'nothing drops'}"
     )
 
 
-def _trained(key: str, trial: Trial, rate: float) -> tuple[list[Tensor | None] | None, list[Call]]:
+def _train_one_step(
+    key: str, trial: TriedModel, rate: float
+) -> tuple[list[Tensor | None] | None, list[Call]]:
     """Return outputs and gradients of some steps at a rate, if they tell, and what drops."""
     numbers = {} if key == "dropout" else {key.removeprefix("model."): rate}
     at = trial.rate if numbers else rate
     model = replace(trial, model={**trial.model, **numbers}, rate=at).built().train()
     setting = Setting(trial.built, AdamWSettings(trial.config.lr, 0.0))
-    optimizer, before = adamw(model, setting), attributes(model)
+    optimizer, before = plain_adamw(model, setting), forward_attributes(model)
     found: list[Tensor | None] = []
     for _ in range(STEPS):
         optimizer.zero_grad()
@@ -218,5 +229,5 @@ def _trained(key: str, trial: Trial, rate: float) -> tuple[list[Tensor | None] |
         loss_of(outputs, trial.y, trial.config).backward()  # type: ignore[no-untyped-call]
         found += [outputs.detach(), *(p.grad for p in model.parameters())]
         optimizer.step()
-    tells = outputs.isfinite().all() and not changed(before, attributes(model))
+    tells = outputs.isfinite().all() and not changed_attribute(before, forward_attributes(model))
     return (found if tells else None), sites.calls

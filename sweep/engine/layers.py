@@ -12,7 +12,7 @@ from torch import Tensor, nn
 Dims = tuple[int | None, ...]
 
 
-def lower(skeleton: nn.Module) -> None:
+def lower_layers(skeleton: nn.Module) -> None:
     """Give the layers of a model that runs under vmap the rules below, in place."""
     for module in skeleton.modules():
         if type(module) is nn.Linear:

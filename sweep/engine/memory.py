@@ -16,29 +16,29 @@ STATES = 4  # a weight, its gradient and AdamW's two moments
 PART = 2  # of free memory one part may be taken
 
 
-def fits(model: nn.Module, n_members: int, device: torch.device) -> bool:
+def fits_in_memory(model: nn.Module, n_members: int, device: torch.device) -> bool:
     """Tell whether the weights of so many members, with what trains them, leave room for steps."""
-    return n_members * size(model) <= free(device) / PART
+    return n_members * member_bytes(model) <= free_bytes(device) / PART
 
 
 def most_members(model: nn.Module, x: Tensor, config: TrainConfig) -> int:
     """Return how many members of a model can be trained together on batches like x."""
     try:
-        with Made() as made:
+        with TensorWatch() as made:
             run_once(model.train(), x, config)
     except Exception:  # of the watching: its training will tell
         return sys.maxsize
-    room = free(x.device) / PART - made.bytes
-    return max(1, int(room // size(model)))
+    room = free_bytes(x.device) / PART - made.bytes
+    return max(1, int(room // member_bytes(model)))
 
 
-def size(model: nn.Module) -> int:
+def member_bytes(model: nn.Module) -> int:
     """Return the bytes that a member keeps from step to step."""
     buffers = sum(buffer.nbytes for buffer in model.buffers())
     return STATES * sum(param.nbytes for param in model.parameters()) + buffers
 
 
-def free(device: torch.device) -> float:
+def free_bytes(device: torch.device) -> float:
     """Return the bytes that can be had, as far as the system tells."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
@@ -55,7 +55,7 @@ def free(device: torch.device) -> float:
     return min(limits)
 
 
-class Made(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class TensorWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees the bytes of all tensors that are made, and of the largest."""
 
     def __init__(self) -> None:

@@ -61,13 +61,16 @@ class Noise:
         if numbers is None:
             steps = max(1, AHEAD // max(1, self.keys.shape[1] * shape.numel()))
             keys = site_keys(self.keys[self.step : self.step + steps], site)
-            first, numbers = self.step, uniform(keys.flatten(), shape).view(*keys.shape, *shape)
+            first, numbers = (
+                self.step,
+                hashed_uniform(keys.flatten(), shape).view(*keys.shape, *shape),
+            )
             if numbers.nbytes + sum(kept.nbytes for _, kept in self.drawn.values()) <= KEPT:
                 self.drawn[site, shape] = first, numbers
         return numbers[self.step - first]
 
 
-def uniform(keys: Tensor, shape: torch.Size) -> Tensor:
+def hashed_uniform(keys: Tensor, shape: torch.Size) -> Tensor:
     """Draw one float32 uniform in [0, 1) an element for each of S int32 keys.
 
     Returns (S, *shape), multiples of 2^-24, the same on every device.

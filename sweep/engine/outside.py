@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from sweep.command.config import TrainConfig
-from sweep.engine.equal import equal
-from sweep.engine.plain import build, run_once
+from sweep.engine.equal import equal_bits
+from sweep.engine.plain import build_model, run_once
 from sweep.engine.setting import Candidates, Setting
 from sweep.errors import Differs, first_line
 
@@ -16,7 +16,7 @@ def acts_outside(some: Candidates, x: Tensor, config: TrainConfig, device: torch
     """Tell whether models of other rates differ where all dropout calls have one rate."""
     outputs = []
     for setting in some.settings:
-        model = build(setting, SEEDS[0], device, x.dtype).train()
+        model = build_model(setting, SEEDS[0], device, x.dtype).train()
         with torch.no_grad():
             outputs.append(run_once(model, x, config, force=0.5)[0])
     return any(not torch.equal(outputs[0], other) for other in outputs[1:])
@@ -31,7 +31,7 @@ def other_at_zero(
     """
 
     def said(setting: Setting) -> tuple[dict[str, Tensor], list[Tensor]]:
-        model = build(setting, SEEDS[0], device, x.dtype)
+        model = build_model(setting, SEEDS[0], device, x.dtype)
         return dict(model.named_parameters()), _said(model, x, config)
 
     try:
@@ -40,7 +40,7 @@ def other_at_zero(
         raise
     except Exception:
         return None  # a trial at this rate fails by itself
-    if not all(map(equal, outputs, again)):
+    if not all(map(equal_bits, outputs, again)):
         raise Differs("it is not the same twice: something that it draws or keeps has no seed")
     try:
         zero, others = said(some.zero)
@@ -48,8 +48,8 @@ def other_at_zero(
         raise
     except Exception as error:
         return f"fails: {first_line(error)}"
-    other = next((n for n in (*zero, *tiny) if not equal(zero.get(n), tiny.get(n))), None)
-    if other or not all(map(equal, outputs, others)):
+    other = next((n for n in (*zero, *tiny) if not equal_bits(zero.get(n), tiny.get(n))), None)
+    if other or not all(map(equal_bits, outputs, others)):
         name = other or "its outputs"
         return f"is another network ({name}), which shares only start and order with other rates"
     return None

@@ -26,13 +26,13 @@ follow_checkpoints()  # before any model's module imports the name
 torch.backends.mha.set_fastpath_enabled(False)
 
 
-def build(setting: Setting, seed: int, device: torch.device, dtype: torch.dtype) -> nn.Module:
+def build_model(setting: Setting, seed: int, device: torch.device, dtype: torch.dtype) -> nn.Module:
     """Build one network; torch, numpy and Python draw its start from the seed.
 
     In single precision its tensors stay of the types that they are built with.
     """
-    with generators.put_back():
-        generators.seed(ALL, seed)
+    with generators.restoring_states():
+        generators.seed_generators(ALL, seed)
         model = setting.build().to(device)
     if "torch._dynamo" in sys.modules:  # what is compiled runs as written: its calls are seen
         torch.compiler.set_stance("force_eager")
@@ -72,8 +72,8 @@ def run_once(
     """
     noise = Noise()
     noise.begin(torch.full((1, 1), 20_070, dtype=torch.int32, device=x.device))
-    with generators.put_back():
-        generators.seed(ALL, 0)
+    with generators.restoring_states():
+        generators.seed_generators(ALL, 0)
         with Sites(Alone(noise, force), noting, dropping) as sites:
             return outputs_of(model, x.clone(), config), sites  # which forward may write into
 
@@ -94,11 +94,11 @@ class Plain:
     ) -> None:
         self.config, self.n_seeds = config, len(seeds)
         self.models = [
-            build(setting, seed, device, dtype) for setting in settings for seed in seeds
+            build_model(setting, seed, device, dtype) for setting in settings for seed in seeds
         ]
         each = [setting for setting in settings for _ in seeds]
         self.optimizers = [
-            adamw(model, setting) for model, setting in zip(self.models, each, strict=True)
+            plain_adamw(model, setting) for model, setting in zip(self.models, each, strict=True)
         ]
         factor, epochs = SCHEDULES[config.schedule], config.epochs
         self.schedulers = [
@@ -172,12 +172,12 @@ class Plain:
     def _each(self, member: Callable[[int, int], Tensor], step: int) -> list[Tensor]:
         """Do a step of each member: seed by seed, so that its rates share what is drawn."""
         if not self.known[self.training]:
-            with generators.put_back():
+            with generators.restoring_states():
                 return self._find_draws(member, step)
         kinds = self.draws[self.training]
         done = {}
         for k, seed in self._order(step):
-            generators.seed(kinds, self.keys[step][seed])
+            generators.seed_generators(kinds, self.keys[step][seed])
             done[k] = member(k, seed)
         return [done[k] for k in range(self.n_members)]
 
@@ -185,10 +185,10 @@ class Plain:
         """Do the same with all generators seeded, and note which of them are drawn from."""
         done, found = {}, set[str]()
         for k, seed in self._order(step):
-            generators.seed(ALL, self.keys[step][seed])
-            before = generators.states()
+            generators.seed_generators(ALL, self.keys[step][seed])
+            before = generators.generator_states()
             done[k] = member(k, seed)
-            found |= generators.moved(before)
+            found |= generators.moved_generators(before)
         self.draws[self.training], self.known[self.training] = frozenset(found), True
         return [done[k] for k in range(self.n_members)]
 
@@ -218,7 +218,7 @@ def gradients_of(model: nn.Module) -> dict[str, Tensor | None]:
     return {name: param.grad for name, param in model.named_parameters()}
 
 
-def adamw(model: nn.Module, setting: Setting) -> torch.optim.AdamW:
+def plain_adamw(model: nn.Module, setting: Setting) -> torch.optim.AdamW:
     params = list(model.parameters())
     fused = all(param.is_floating_point() for param in params)  # which alone it takes
     numbers = setting.adamw

@@ -58,8 +58,8 @@ class Population:
         total = torch.zeros(self.n_members, dtype=self.dtype, device=self.device)
         batches, keys = self._batches(epoch, len(data))
         checked = _some_step(epoch, len(batches), self.n_members)
-        with generators.put_back():
-            before = generators.states()
+        with generators.restoring_states():
+            before = generators.generator_states()
             self.engine.begin(keys, training=True)
             for step, rows in enumerate(batches):
                 losses = self.step(*data[rows], step, checked.get(step))
@@ -85,8 +85,8 @@ class Population:
         """Return each member's mean loss and error rate, both (K,), dropout off."""
         total = torch.zeros(2, self.n_members, dtype=torch.float64, device=self.device)
         batches = self.evaluated(data)
-        with generators.put_back():
-            before = generators.states()
+        with generators.restoring_states():
+            before = generators.generator_states()
             keys = [evaluation_keys(seed, epoch, len(batches)) for seed in self.seeds]
             self.engine.begin(torch.stack(keys, 1).to(self.device), training=False)
             for step, rows in enumerate(batches):
@@ -108,7 +108,7 @@ class Population:
 
     def _check_draws(self, before: dict[str, object], training: bool) -> None:
         known = self.engine.draws[training] if isinstance(self.engine, Plain) else frozenset()
-        if drawn := generators.moved(before) - known:
+        if drawn := generators.moved_generators(before) - known:
             names = " and ".join(sorted(drawn))
             why = f"it draws from the generator of {names}"
             raise Differs(why, tuple(sorted(generators.ALL)))

@@ -15,13 +15,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from sweep.command.config import TrainConfig
 from sweep.engine import generators
-from sweep.engine.attributes import attributes, changed
-from sweep.engine.difference import BOUNDS, compare, compare_all
+from sweep.engine.attributes import changed_attribute, forward_attributes
+from sweep.engine.difference import BOUNDS, compare_losses, compare_tensors
 from sweep.engine.fused import Fused
-from sweep.engine.memory import fits
+from sweep.engine.memory import fits_in_memory
 from sweep.engine.noise import evaluation_keys, order_and_keys
 from sweep.engine.outside import SEEDS, acts_outside, other_at_zero
-from sweep.engine.plain import Plain, build, run_once
+from sweep.engine.plain import Plain, build_model, run_once
 from sweep.engine.setting import Candidates, Setting
 from sweep.errors import Differs, first_line
 from sweep.work import Way
@@ -30,7 +30,7 @@ from sweep.workload.data import Data, Split
 CONVOLVED = 1 / 4  # part of the arithmetic from which convolutions on a CPU are better not fused
 
 
-def prove(some: Candidates, config: TrainConfig, data: Data, device: torch.device) -> Way:
+def prove_way(some: Candidates, config: TrainConfig, data: Data, device: torch.device) -> Way:
     """Return the way in which a model is to be trained, and why where it is plain."""
     here = Way("fused", device=device.type, torch=torch.__version__)
     some = replace(some, settings=[s for s in some.settings if _builds(s, device)])
@@ -52,7 +52,7 @@ def prove(some: Candidates, config: TrainConfig, data: Data, device: torch.devic
 
 def _builds(setting: Setting, device: torch.device) -> bool:
     try:
-        build(setting, SEEDS[0], device, torch.float32)
+        build_model(setting, SEEDS[0], device, torch.float32)
     except Exception:
         return False  # a trial at this rate fails by itself
     return True
@@ -61,10 +61,10 @@ def _builds(setting: Setting, device: torch.device) -> bool:
 def _show(some: Candidates, x: Tensor, config: TrainConfig, data: Data) -> None:
     """Raise Differs where the fused program is not, or should not be, used; x is a batch."""
     device = x.device
-    model = build(some.settings[-1], SEEDS[0], device, x.dtype)
+    model = build_model(some.settings[-1], SEEDS[0], device, x.dtype)
     if device.type == "cpu" and _convolutions(model, x, config) > CONVOLVED:
         raise Differs("convolutions on a CPU are faster so")
-    if not fits(model, 4 * len(some.settings) * len(SEEDS), device):
+    if not fits_in_memory(model, 4 * len(some.settings) * len(SEEDS), device):
         raise Differs("it is too large to try together")
     exact = replace(config, precision="float32")  # that is, no products in bf16
     double = replace(data, train=_double(data.train), val=_double(data.val))
@@ -87,8 +87,8 @@ def _plain_steps(
     """
     try:
         plain = make()
-        before = [attributes(model) for model in plain.models]
-        with _Lowest() as lowest, generators.put_back():
+        before = [forward_attributes(model) for model in plain.models]
+        with _Lowest() as lowest, generators.restoring_states():
             for (x, y), keys, step in _steps(train, config, device):
                 plain.begin(keys, training=True)
                 plain.backward(x, y, step)
@@ -102,7 +102,7 @@ def _plain_steps(
     if plain.writes:
         raise Differs("its forward writes into its input")
     for was, model in zip(before, plain.models, strict=True):
-        if name := changed(was, attributes(model)):
+        if name := changed_attribute(was, forward_attributes(model)):
             raise Differs(f"its forward changes {name}, which is no parameter and no buffer")
     for training, when in ((True, "in training"), (False, "in evaluation")):
         if drawn := plain.draws[training]:
@@ -122,18 +122,18 @@ def _compare_step(
     for engine in (plain, fused):
         engine.begin(keys, training=True)
         losses.append(engine.backward(*batch, step))
-    compare("the loss", losses[1], losses[0], bound)
+    compare_losses("the loss", losses[1], losses[0], bound)
     for k in range(plain.n_members):
-        compare_all("the gradient of", fused.gradients(k), plain.gradients(k), bound)
+        compare_tensors("the gradient of", fused.gradients(k), plain.gradients(k), bound)
         mine = {name: buffer[k] for name, buffer in fused.buffers.items()}
-        compare_all("the buffer", mine, dict(plain.member(k).named_buffers()), bound)
+        compare_tensors("the buffer", mine, dict(plain.member(k).named_buffers()), bound)
     for engine in (plain, fused):
         engine.move()
     if bound > BOUNDS[torch.float64]:
         return  # there AdamW makes a step of lr of a gradient that is rounding and no more
     for k in range(plain.n_members):
         weights = {name: param[k] for name, param in fused.params.items()}
-        compare_all("the weight", weights, dict(plain.member(k).named_parameters()), bound)
+        compare_tensors("the weight", weights, dict(plain.member(k).named_parameters()), bound)
 
 
 def _compare_evaluation(
@@ -148,7 +148,7 @@ def _compare_evaluation(
         for engine in (plain, fused):
             engine.begin(keys.to(rows.device), training=False)
             losses.append(engine.outcomes(*val[rows], 0)[0])
-        compare("the loss in evaluation", losses[1], losses[0], bound)
+        compare_losses("the loss in evaluation", losses[1], losses[0], bound)
 
 
 def _steps(

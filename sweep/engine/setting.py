@@ -8,10 +8,10 @@ from torch import nn
 
 from sweep.command.config import Config
 from sweep.command.rate import built_rate, is_rate
-from sweep.command.space import section
+from sweep.command.space import config_section
 from sweep.engine.optimizer import AdamWSettings
 from sweep.workload.data import Data
-from sweep.workload.model import builder
+from sweep.workload.model import model_builder
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ def setting_of(
     """
     if not zero:
         params = {k: built_rate(v) if is_rate(k) else v for k, v in params.items()}
-    model = {**config.model, **section(params, "model.")}
-    train = replace(config.train, **section(params, "train."))
-    build = builder(model, float(params["dropout"]), data.input_shape, data.n_classes)
+    model = {**config.model, **config_section(params, "model.")}
+    train = replace(config.train, **config_section(params, "train."))
+    build = model_builder(model, float(params["dropout"]), data.input_shape, data.n_classes)
     return Setting(build, AdamWSettings(train.lr, train.weight_decay))
 
 

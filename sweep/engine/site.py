@@ -136,7 +136,7 @@ class Sites(TorchFunctionMode):
         site = self.next()
         self.rates[site] = rate
         if self.noting:
-            self.calls.append(Call(function, rate, where()))
+            self.calls.append(Call(function, rate, calling_line()))
         return site if self.source.drops(site, rate) else None
 
     def __enter__(self) -> Self:
@@ -159,15 +159,15 @@ class Sites(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def where() -> str:
+def calling_line() -> str:
     """Return the line of the innermost code that runs and is neither torch's nor ours."""
     frame = sys._getframe(1)
     while frame.f_back and frame.f_code.co_filename.startswith(NOT_USERS):
         frame = frame.f_back
-    return f"{shown(frame.f_code.co_filename)}:{frame.f_lineno}"
+    return f"{short_path(frame.f_code.co_filename)}:{frame.f_lineno}"
 
 
-def shown(file: str) -> str:
+def short_path(file: str) -> str:
     """Return the path of a file as people write it."""
     path = Path(file)
     for folder in (Path.cwd(), *map(Path, sys.path)):

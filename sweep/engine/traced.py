@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_flatten
 
-from sweep.engine.equal import equal
+from sweep.engine.equal import equal_bits
 
 AS_IT_IS = 16  # calls of one shape before it is traced, which costs what some 70 calls then save
 log = logging.getLogger(__name__)
@@ -73,4 +73,4 @@ def _copied(weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], *args:
 def _same(one: Any, other: Any) -> bool:
     """Tell whether results are equal to the last bit."""
     (mine, shape), (theirs, other_shape) = tree_flatten(one), tree_flatten(other)
-    return shape == other_shape and all(map(equal, mine, theirs))
+    return shape == other_shape and all(map(equal_bits, mine, theirs))

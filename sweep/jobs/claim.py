@@ -16,7 +16,7 @@ FILE = "claim"
 
 
 @contextmanager
-def hold(folder: Path) -> Iterator[None]:
+def hold_claim(folder: Path) -> Iterator[None]:
     """Hold the lock of a job's folder; raise Revoked if it was revoked."""
     with (folder / FILE).open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -29,7 +29,7 @@ def raise_if_revoked(folder: Path) -> None:
         raise Revoked
 
 
-def revoke(folders: Iterable[Path]) -> None:
+def revoke_claims(folders: Iterable[Path]) -> None:
     """Have jobs stop at the end of their epoch, or not start at all."""
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from sweep.jobs.halving import rungs, survivors
 from sweep.show.curves import Curves
 from sweep.show.progress import Reporter
 from sweep.work import CONFIRMATION, Table, Work
-from sweep.workload.data import Data, load_test
+from sweep.workload.data import Data, load_test_split
 
 
 def train_epochs(
@@ -24,7 +24,7 @@ def train_epochs(
 ) -> list[dict[str, Table]]:
     """Train through all epochs, logging to the curves and the bar; return each trial's metrics."""
     rates = [float(trial.params["dropout"]) for trial in work.trials]
-    halving_epochs = rungs(config.train.epochs) if halved(config, work) else set()
+    halving_epochs = rungs(config.train.epochs) if is_halved(config, work) else set()
     training = list(range(len(work.trials)))  # the places of the trials still in training
     history: list[dict[str, Table]] = [{} for _ in training]
     for epoch in range(1, config.train.epochs + 1):
@@ -47,7 +47,7 @@ def train_epochs(
     return history
 
 
-def halved(config: Config, work: Work) -> bool:
+def is_halved(config: Config, work: Work) -> bool:
     return config.study.prune == "halving" and work.generation < CONFIRMATION
 
 
@@ -57,10 +57,13 @@ def train_epoch(
     """Train for one epoch, counted from 1; return its metrics."""
     part = population.n_members / population.n_steps(len(data.train))
     on_loss = population.train_epoch(data.train, epoch - 1, lambda: reporter.advance(part))
-    return {**measure(population, data, epoch), "train_loss_dropout_on": population.table(on_loss)}
+    return {
+        **evaluate_epoch(population, data, epoch),
+        "train_loss_dropout_on": population.table(on_loss),
+    }
 
 
-def measure(population: Population, data: Data, epoch: int) -> dict[str, Table]:
+def evaluate_epoch(population: Population, data: Data, epoch: int) -> dict[str, Table]:
     """Evaluate every member, dropout off, on validation samples and as many training samples."""
     val_loss, val_error = population.evaluate(data.val, epoch)
     train_loss, train_error = population.evaluate(data.train_part, epoch)
@@ -74,9 +77,11 @@ def measure(population: Population, data: Data, epoch: int) -> dict[str, Table]:
     return {name: population.table(values) for name, values in metrics.items()}
 
 
-def test(population: Population, config: Config, data: Data) -> list[dict[str, list[float]]]:
+def test_members(
+    population: Population, config: Config, data: Data
+) -> list[dict[str, list[float]]]:
     """Evaluate every trial on the test samples."""
-    samples, last = load_test(config.data, data), config.train.epochs
+    samples, last = load_test_split(config.data, data), config.train.epochs
     loss, error = map(population.table, population.evaluate(samples, last))
     pairs = zip(loss, error, strict=True)
     return [{"test_loss": losses, "test_error": errors} for losses, errors in pairs]

@@ -15,18 +15,18 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from sweep.command.config import Config, typed
+from sweep.command.config import Config, typed_config
 from sweep.engine.device import pick_device
 from sweep.engine.malloc import keep_freed
 from sweep.engine.memory import most_members
-from sweep.engine.plain import build
+from sweep.engine.plain import build_model
 from sweep.engine.population import Population
-from sweep.engine.proof import prove
+from sweep.engine.proof import prove_way
 from sweep.engine.setting import Setting, candidates_of, setting_of
 from sweep.errors import BadInput, Differs, Revoked, Unreachable, first_line
 from sweep.jobs.bisect import train_bisecting
-from sweep.jobs.claim import hold
-from sweep.jobs.epochs import halved, test, train_epochs
+from sweep.jobs.claim import hold_claim
+from sweep.jobs.epochs import is_halved, test_members, train_epochs
 from sweep.jobs.results import (
     PROOF,
     DeviceLost,
@@ -41,22 +41,22 @@ from sweep.jobs.results import (
 from sweep.show.curves import Curves, Run
 from sweep.show.progress import Bar, JobReporter, Reporter
 from sweep.work import TrialResult, Way, Work
-from sweep.workload.data import Data, load
+from sweep.workload.data import Data, load_data
 
 log = logging.getLogger(__name__)
 
 device_lost = False  # whether a trial took the device from this process, until it ends
 
 
-def run(cfg: DictConfig, bar: Bar | None = None) -> str:
+def run_job(cfg: DictConfig, bar: Bar | None = None) -> str:
     """Train what `cfg.work` says in Hydra's output folder; return the job's end as JSON.
 
     `bar` is the command's, if the job runs in the command's own process.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
-        with hold(folder):
-            end = _run(typed(cfg), folder, bar)
+        with hold_claim(folder):
+            end = _run_work(typed_config(cfg), folder, bar)
             if isinstance(end, Finished | DeviceLost):
                 write_result(folder, end)
     except OSError as error:
@@ -70,7 +70,7 @@ def run(cfg: DictConfig, bar: Bar | None = None) -> str:
     return to_text(end)
 
 
-def _run(config: Config, folder: Path, bar: Bar | None) -> JobEnd:
+def _run_work(config: Config, folder: Path, bar: Bar | None) -> JobEnd:
     global device_lost
     if device_lost:  # the same command goes on in a process that has one
         if bar is None:
@@ -84,7 +84,7 @@ def _run(config: Config, folder: Path, bar: Bar | None) -> JobEnd:
     begin = time.monotonic()
     try:
         results = train_bisecting(
-            lambda part: train(config, part, device, folder, reporter), work, reporter
+            lambda part: train_population(config, part, device, folder, reporter), work, reporter
         )
     except torch.AcceleratorError:
         log.exception("the device is lost")
@@ -95,18 +95,18 @@ def _run(config: Config, folder: Path, bar: Bar | None) -> JobEnd:
     return Finished(work, results, time.monotonic() - begin)
 
 
-def train(
+def train_population(
     config: Config, work: Work, device: torch.device, folder: Path, reporter: Reporter
 ) -> list[TrialResult]:
     """Train one population in a job's folder; return the result of each trial."""
-    data, done = load(config.data).to(device), reporter.done
-    way = work.way or _proven(config, work, data, folder)
+    data, done = load_data(config.data).to(device), reporter.done
+    way = work.way or _prove_way(config, work, data, folder)
     if way.device and (way.device, way.torch) != (device.type, torch.__version__):
         log.warning("proven on %s by torch %s: proven anew", way.device, way.torch)
-        way = _proven(config, work, data, folder)
+        way = _prove_way(config, work, data, folder)
     while True:
         try:
-            return _train(config, work, data, folder, way, reporter)
+            return _train_in_way(config, work, data, folder, way, reporter)
         except Differs as differs:
             way = way.plainly(differs.why, differs.draws)
         except Exception as error:
@@ -118,12 +118,12 @@ def train(
         reporter.add_work(reporter.done - done)
 
 
-def _proven(config: Config, work: Work, data: Data, folder: Path) -> Way:
+def _prove_way(config: Config, work: Work, data: Data, folder: Path) -> Way:
     """Find out how a model is trained; a file says so, in case the process dies of another rate."""
     (folder / PROOF).touch()
     try:
         candidates = candidates_of(config, work.points, data)
-        way = prove(candidates, config.train, data, data.train.inputs.device)
+        way = prove_way(candidates, config.train, data, data.train.inputs.device)
     finally:
         (folder / PROOF).unlink()
     if way.why:
@@ -131,7 +131,7 @@ def _proven(config: Config, work: Work, data: Data, folder: Path) -> Way:
     return way
 
 
-def _train(
+def _train_in_way(
     config: Config, work: Work, data: Data, folder: Path, way: Way, reporter: Reporter
 ) -> list[TrialResult]:
     """Train in a way; raise Differs if it is seen not to be the plain one.
@@ -145,14 +145,14 @@ def _train(
         log.info("trained in turns, %d trials at a time", n)
         turns = [work.trials[first : first + n] for first in range(0, len(work.trials), n)]
         parts = [replace(work, trials=trials) for trials in turns]
-        trained = [_train(config, part, data, folder, way, reporter) for part in parts]
+        trained = [_train_in_way(config, part, data, folder, way, reporter) for part in parts]
         return [result for part in trained for result in part]
     population = Population(settings, work.seeds, config.train, device, way=way)
     runs = [Run(trial.params, trial.number, work.generation) for trial in work.trials]
     with Curves.begin_anew(folder.parent.parent, runs) as curves:
         history = train_epochs(config, work, population, data, curves, folder, reporter)
         population.check(data.val)
-    tested = test(population, config, data) if work.test else [{} for _ in history]
+    tested = test_members(population, config, data) if work.test else [{} for _ in history]
     execution = {"device": str(device), "members": len(settings) * len(work.seeds)}
     execution |= {"members_per_pass": population.engine.members_per_pass}
     execution |= {"threads": torch.get_num_threads()} if device.type == "cpu" else {}
@@ -163,10 +163,10 @@ def _train(
 
 def _trials_in_memory(config: Config, work: Work, data: Data, one: Setting) -> int:
     """Return how many trials fit in memory; trials that are halved stay together."""
-    if halved(config, work):
+    if is_halved(config, work):
         return len(work.trials)
     device = data.train.inputs.device
     n_samples = min(config.train.batch_size, len(data.train))
     x, _ = data.train[torch.arange(n_samples, device=device)]
-    n_members = most_members(build(one, work.seeds[0], device, x.dtype), x, config.train)
+    n_members = most_members(build_model(one, work.seeds[0], device, x.dtype), x, config.train)
     return max(1, n_members // len(work.seeds))

@@ -10,7 +10,7 @@ from hydra.errors import HydraException
 from hydra.types import TaskFunction
 from omegaconf import DictConfig
 
-from sweep.errors import BadInput, SweepFailed, Unreachable, masked, named_line
+from sweep.errors import BadInput, SweepFailed, Unreachable, mask_passwords, named_line
 from sweep.jobs import claim, job
 from sweep.jobs.launcher import Launcher
 from sweep.jobs.results import PROOF, JobEnd, from_text, has_result, read_text, unfinished
@@ -50,11 +50,11 @@ def run_jobs(jobs: Jobs, launcher: Launcher, launch: Launch, bar: Bar) -> Failur
     batches += [[(training, work)] for training, work in jobs if training.n_attempts(work)]
     failures: Failures = {}
     for batch in batches:
-        failures = _run(batch, launcher, launch, bar) | failures
+        failures = _run_batch(batch, launcher, launch, bar) | failures
     return failures
 
 
-def _run(jobs: Jobs, launcher: Launcher, launch: Launch, bar: Bar) -> Failures:
+def _run_batch(jobs: Jobs, launcher: Launcher, launch: Launch, bar: Bar) -> Failures:
     numbers = [n for training, _ in jobs for n in training.results.numbers()]
     first = 1 + max(numbers, default=-1)
     folders = [training.results.jobs / str(first + i) for i, (training, _) in enumerate(jobs)]
@@ -62,10 +62,10 @@ def _run(jobs: Jobs, launcher: Launcher, launch: Launch, bar: Bar) -> Failures:
     config = training.plan.hydra_config(training.base_overrides(), launcher.settings)
     overrides = [training.overrides(work) for training, work in jobs]
     if launcher.in_process:
-        returned = launch(config, overrides, first, partial(job.run, bar=bar))
+        returned = launch(config, overrides, first, partial(job.run_job, bar=bar))
         ends = [from_text(text) if text else None for text in returned]
     else:
-        ends = _followed(jobs, folders, lambda: launch(config, overrides, first, None), bar)
+        ends = _run_followed(jobs, folders, lambda: launch(config, overrides, first, None), bar)
     failures: Failures = {}
     for number, ((training, work), end) in enumerate(zip(jobs, ends, strict=True), first):
         if end:
@@ -77,7 +77,7 @@ def _run(jobs: Jobs, launcher: Launcher, launch: Launch, bar: Bar) -> Failures:
     return failures
 
 
-def _followed(
+def _run_followed(
     jobs: Jobs, folders: Sequence[Path], launch: Callable[[], Sequence[str | None]], bar: Bar
 ) -> list[JobEnd | None]:
     """Run jobs in other processes, some of which may die; return how each ends, None if unknown."""
@@ -90,7 +90,7 @@ def _followed(
             _handle_loss(error, jobs, folders)
             returned = [read_text(f) if has_result(f) else None for f in folders]
     except KeyboardInterrupt:
-        claim.revoke(unfinished(folders))
+        claim.revoke_claims(unfinished(folders))
         raise
     ends = [from_text(text) if text else None for text in returned]
     done = [t.member_epochs(w) for (t, w), end in zip(jobs, ends, strict=True) if end]
@@ -100,7 +100,7 @@ def _followed(
 
 def _handle_loss(error: Exception, jobs: Jobs, folders: Sequence[Path]) -> None:
     """Say why jobs are lost, and wait for those that go on without their launcher."""
-    reason = masked(named_line(error))
+    reason = mask_passwords(named_line(error))
     begun = [(folder / claim.FILE).exists() for folder in folders]
     if not any(begun) and isinstance(error, ValueError | TypeError | HydraException):
         raise BadInput(f"hydra.launcher: {reason}") from None  # one of its settings is wrong

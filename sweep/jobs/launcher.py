@@ -54,21 +54,21 @@ def read_launcher(hydra: Any, n_gpus: Callable[[], int]) -> Launcher:
     if name == "submitit_local":  # which hides GPUs, and gives each process all cores
         n = n_gpus() or cores
         own = {"gpus_per_node": given.gpus_per_node or n_gpus()}
-        return Launcher(name, n, own, _threads(max(1, cores // n)))
+        return Launcher(name, n, own, _thread_limit(max(1, cores // n)))
     if name == "submitit_slurm":
         between("hydra.launcher.array_parallelism", given.array_parallelism, 1, 10_000)
         cpus = given.cpus_per_task
-        return Launcher(name, given.array_parallelism, env=_threads(cpus) if cpus else {})
+        return Launcher(name, given.array_parallelism, env=_thread_limit(cpus) if cpus else {})
     if name == "ray":
-        return _ray(given)
+        return _ray_launcher(given)
     return Launcher(name, 1)
 
 
-def _threads(n: int) -> dict[str, Any]:
+def _thread_limit(n: int) -> dict[str, Any]:
     return {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": n}
 
 
-def _ray(given: DictConfig) -> Launcher:
+def _ray_launcher(given: DictConfig) -> Launcher:
     """Start or join a Ray cluster, and ask it how many jobs it can run at once."""
     import ray
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from sweep.command.rate import is_rate
-from sweep.command.space import section
+from sweep.command.space import config_section
 from sweep.work import Key, Trial, Work
 
 
 def architecture(params: Mapping[str, Any]) -> str:
     """Name the numbers of a trial that shape its network, as JSON."""
-    numbers = section(params, "model.")
+    numbers = config_section(params, "model.")
     return json.dumps({key: value for key, value in numbers.items() if not is_rate(key)})
 
 
@@ -28,15 +28,17 @@ def partition(
     shapes: dict[str, list[Trial]] = {}
     for trial in trials:
         shapes.setdefault(architecture(trial.params), []).append(trial)
-    groups = sorted(shapes.items(), key=lambda item: -_size(json.loads(item[0])))
-    return [part for _, group in groups for part in _split(group, n_seeds, fuse, n_parts)]
+    groups = sorted(shapes.items(), key=lambda item: -_shape_size(json.loads(item[0])))
+    return [part for _, group in groups for part in _split_group(group, n_seeds, fuse, n_parts)]
 
 
-def _size(shape: Mapping[str, Any]) -> float:
+def _shape_size(shape: Mapping[str, Any]) -> float:
     return math.prod(v for v in shape.values() if isinstance(v, int | float))
 
 
-def _split(group: list[Trial], n_seeds: int, fuse: int, n_parts: int) -> Iterator[list[Trial]]:
+def _split_group(
+    group: list[Trial], n_seeds: int, fuse: int, n_parts: int
+) -> Iterator[list[Trial]]:
     n = min(len(group), max(n_parts, math.ceil(len(group) / max(1, fuse // n_seeds))))
     for i in range(n):
         yield group[len(group) * i // n : len(group) * (i + 1) // n]

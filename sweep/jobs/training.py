@@ -31,7 +31,7 @@ from sweep.jobs.results import (
     work_to_json,
     write_result,
 )
-from sweep.show.curves import redraw
+from sweep.show.curves import redraw_curves
 from sweep.show.progress import Bar
 from sweep.work import Key, Outcome, Trial, Way, Work
 
@@ -176,7 +176,7 @@ class Training:
 
     def overrides(self, work: Work) -> list[str]:
         """Return the command line of one job."""
-        return [*self.base_overrides(), f"work='{quoted(work_to_json(work))}'"]
+        return [*self.base_overrides(), f"work='{hydra_quoted(work_to_json(work))}'"]
 
     def base_overrides(self) -> list[str]:
         """Return what all jobs have in common; none needs what may hold a password."""
@@ -187,7 +187,7 @@ class Training:
             places["data.root"] = str(Path(root).resolve())
             given = [o for o in given if not o.startswith("data.root=")]
         env = [f"++hydra.job.env_set.{key}='{value}'" for key, value in self.launcher.env.items()]
-        places_of = [f"{key}='{quoted(place)}'" for key, place in places.items()]
+        places_of = [f"{key}='{hydra_quoted(place)}'" for key, place in places.items()]
         return [*given, *places_of, *env, f"study.name='{self.name}'", "study.storage=null"]
 
     def accept(self, number: int, end: JobEnd | None) -> None:
@@ -206,12 +206,12 @@ class Training:
                 folder.mkdir(parents=True, exist_ok=True)
                 write_result(folder, end)
                 if isinstance(end, Finished):
-                    redraw(self.folder, end.outcomes())
+                    redraw_curves(self.folder, end.outcomes())
         if isinstance(end, DeviceLost):
             raise SweepFailed(f"the device is lost: see {folder}/job.log; {RESUME}")
 
 
-def quoted(path: str) -> str:
+def hydra_quoted(path: str) -> str:
     """Put a path into Hydra's quotes, in which only a backslash before a quote must be doubled."""
     return re.sub(r"(\\+)(?='|$)", r"\1\1", path).replace("'", "\\'")
 

@@ -30,7 +30,7 @@ TAGS = {  # as they are called in the results -> as TensorBoard groups them
 SEMS = 2  # from the mean to the ends of a band
 
 
-def band(tag: str) -> tuple[str, str]:
+def band_tags(tag: str) -> tuple[str, str]:
     """Name the ends of a curve's band; in a group of their own, so that they hide no curve."""
     name = tag.replace("/", "_")
     return f"seeds/{name}_low", f"seeds/{name}_high"
@@ -92,12 +92,14 @@ class Curves:
                 with np.errstate(invalid="ignore"):  # of a run that diverged
                     half = SEMS * values.std(1, ddof=1) / math.sqrt(values.shape[1])
                     ends = values.mean(1) - half, values.mean(1) + half
-                points |= {t: y.tolist() for t, y in zip(band(TAGS[metric]), ends, strict=True)}
+                points |= {
+                    t: y.tolist() for t, y in zip(band_tags(TAGS[metric]), ends, strict=True)
+                }
         for place, (run, writer) in enumerate(self.open):
             of_run = {tag: of_runs[place] for tag, of_runs in points.items()}
             if not all(map(math.isfinite, of_run.values())):
                 self.diverged.add(run.name)
-            writer.add(scalars(of_run), epoch)
+            writer.add(scalar_summary(of_run), epoch)
         for _, writer in self.open:  # after all are written, so that no run waits for another's
             writer.flush()
 
@@ -129,7 +131,7 @@ class Curves:
         writer.add(Summary(value=[Summary.Value(tag=tag, metadata=about, tensor=nothing)]))
 
 
-def redraw(folder: Path, outcomes: Mapping[Key, Outcome]) -> None:
+def redraw_curves(folder: Path, outcomes: Mapping[Key, Outcome]) -> None:
     """Write the event files of trials again, if their job could not write to this folder."""
     for (generation, number), outcome in outcomes.items():
         if outcome.error:
@@ -140,5 +142,5 @@ def redraw(folder: Path, outcomes: Mapping[Key, Outcome]) -> None:
                 curves.log(epoch, dict(metrics))
 
 
-def scalars(points: Mapping[str, float]) -> Summary:
+def scalar_summary(points: Mapping[str, float]) -> Summary:
     return Summary(value=[Summary.Value(tag=tag, simple_value=y) for tag, y in points.items()])

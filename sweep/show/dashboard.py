@@ -25,9 +25,9 @@ from sweep.answer.answer import Answer, trained
 from sweep.command.rate import all_rates_zero
 from sweep.command.space import Axis
 from sweep.show import figure
-from sweep.show.curves import TAGS, band, scalars
+from sweep.show.curves import TAGS, band_tags, scalar_summary
 from sweep.show.events import EventFile
-from sweep.show.markdown import table, verdict
+from sweep.show.markdown import trial_table, verdict_list
 
 SHOWN_BY_DEFAULT = 500  # runs; TensorBoard shows none where there are more
 COLUMNS = {"loss/val": "validation loss", "error/val": "validation error", "gap/loss": "gap"}
@@ -44,10 +44,10 @@ class Dashboard:
     def announce(self, axes: Sequence[Axis], n_seeds: int) -> None:
         """Write the columns of the table and the ready charts."""
         writer = self._begin_anew("study")
-        hparams = [summary_v2.HParam(axis.key, _domain(axis)) for axis in axes]
+        hparams = [summary_v2.HParam(axis.key, _axis_domain(axis)) for axis in axes]
         metrics = [summary_v2.Metric(tag, display_name=name) for tag, name in COLUMNS.items()]
         writer.add(summary_v2.hparams_config_pb(hparams, metrics))
-        writer.add(_layout(n_seeds))
+        writer.add(_chart_layout(n_seeds))
         writer.close()
 
     def show(self, answer: Answer, generation: int) -> None:
@@ -55,7 +55,9 @@ class Dashboard:
         if self.pictures is None:
             self.pictures = EventFile(self.folder, ".pictures")
         for tag, panel in PICTURES.items():
-            png = Summary.Image(encoded_image_string=figure.image(answer, panel), colorspace=4)
+            png = Summary.Image(
+                encoded_image_string=figure.panel_image(answer, panel), colorspace=4
+            )
             value = Summary.Value(tag=tag, image=png)
             self.pictures.add(Summary(value=[value]), generation)
         self.pictures.flush()
@@ -64,10 +66,10 @@ class Dashboard:
     def write_answer(self, answer: Answer, generation: int) -> None:
         """Write the verdict and the curves of the answer, in place of those before."""
         writer = self._begin_anew("answer")
-        words = f"{verdict(answer)}\n\n{table(answer)}"
+        words = f"{verdict_list(answer)}\n\n{trial_table(answer)}"
         writer.add(text("answer/verdict", words), generation)  # type: ignore[no-untyped-call]
         for step, points in (*_over_the_rate(answer), *_over_epochs(answer)):
-            writer.add(scalars(points), step)
+            writer.add(scalar_summary(points), step)
         writer.close()
 
     def close(self) -> None:
@@ -80,28 +82,28 @@ class Dashboard:
         return EventFile(self.folder, f".{part}")
 
 
-def _domain(axis: Axis) -> summary_v2.Domain:
+def _axis_domain(axis: Axis) -> summary_v2.Domain:
     if axis.values:
         return summary_v2.Discrete(axis.values)
     whole = isinstance(axis.low, int)
     return (summary_v2.IntInterval if whole else summary_v2.RealInterval)(axis.low, axis.high)
 
 
-def _layout(n_seeds: int) -> Summary:
+def _chart_layout(n_seeds: int) -> Summary:
     """Lay the charts of the Custom Scalars tab out."""
     fit = [
-        _together("loss, validation and training", "^loss/(val|train)$"),
-        _together("error, validation and training", "^error/(val|train)$"),
+        _joint_chart("loss, validation and training", "^loss/(val|train)$"),
+        _joint_chart("error, validation and training", "^error/(val|train)$"),
     ]
     if n_seeds > 1:
         fit += [
-            _banded("validation loss", TAGS["val_loss"]),
-            _banded("training loss", TAGS["train_loss"]),
-            _banded("gap, validation less training loss", TAGS["gap"]),
+            _banded_chart("validation loss", TAGS["val_loss"]),
+            _banded_chart("training loss", TAGS["train_loss"]),
+            _banded_chart("gap, validation less training loss", TAGS["gap"]),
         ]
     answer = [
-        _together("loss over 1000 x rate", "^over_1000_rate/"),
-        _together("loss of the best rate and of none", "^over_epochs/"),
+        _joint_chart("loss over 1000 x rate", "^over_1000_rate/"),
+        _joint_chart("loss of the best rate and of none", "^over_epochs/"),
     ]
     layout = Layout(
         category=[
@@ -115,13 +117,13 @@ def _layout(n_seeds: int) -> Summary:
     return Summary(value=[Summary.Value(tag=tag, metadata=about, tensor=content)])
 
 
-def _together(title: str, tags: str) -> Chart:
+def _joint_chart(title: str, tags: str) -> Chart:
     return Chart(title=title, multiline=MultilineChartContent(tag=[tags]))
 
 
-def _banded(title: str, tag: str) -> Chart:
+def _banded_chart(title: str, tag: str) -> Chart:
     """Show one curve: with two in a chart TensorBoard finds fault with the study's own run."""
-    low, high = band(tag)
+    low, high = band_tags(tag)
     series = MarginChartContent.Series(value=tag, lower=low, upper=high)
     return Chart(title=title, margin=MarginChartContent(series=[series]))
 

@@ -11,25 +11,25 @@ SEMS = 2  # half the height of a bar or band
 VAL, TRAIN, GAP = "tab:orange", "tab:blue", "tab:red"
 
 
-def draw(answer: Answer, path: Path) -> None:
+def draw_panels(answer: Answer, path: Path) -> None:
     """Draw all panels side by side."""
-    figure, panels = _figure(len(PANELS), (5 * len(PANELS), 4.2))
+    figure, panels = _new_figure(len(PANELS), (5 * len(PANELS), 4.2))
     for panel, axes in zip(PANELS.values(), panels, strict=True):
         panel(answer, axes)
     figure.suptitle(answer["study"])
     figure.savefig(path, dpi=120)
 
 
-def image(answer: Answer, panel: str) -> bytes:
+def panel_image(answer: Answer, panel: str) -> bytes:
     """Draw one of the panels; return a PNG."""
-    figure, (axes,) = _figure(1, (4.8, 3.6))
+    figure, (axes,) = _new_figure(1, (4.8, 3.6))
     PANELS[panel](answer, axes)
     file = io.BytesIO()
     figure.savefig(file, dpi=125)
     return file.getvalue()
 
 
-def _figure(n_panels: int, inches: tuple[float, float]) -> tuple[Any, Sequence[Any]]:
+def _new_figure(n_panels: int, inches: tuple[float, float]) -> tuple[Any, Sequence[Any]]:
     from matplotlib.figure import Figure  # takes longer to import than most commands need
 
     figure = Figure(inches, layout="constrained")
@@ -107,9 +107,11 @@ PANELS: dict[str, Callable[[Answer, Any], None]] = {
 }
 
 
-def draw_move(key: str, answers: Sequence[Answer], values: Sequence[float], path: Path) -> None:
+def draw_best_rate(
+    key: str, answers: Sequence[Answer], values: Sequence[float], path: Path
+) -> None:
     """Draw how the best rate, and what it gains, move with a number in which studies differ."""
-    figure, (left, right) = _figure(2, (10, 4.2))
+    figure, (left, right) = _new_figure(2, (10, 4.2))
     rates = [answer["best"]["dropout"] for answer in answers]
     best, low, high = ([rate[end] for rate in rates] for end in ("value", "low", "high"))
     left.fill_between(values, low, high, color="tab:green", alpha=0.15, label="as good (95%)")

@@ -13,19 +13,19 @@ from sweep.answer.answer import Answer, collect, trained
 from sweep.command.config import differing_keys
 from sweep.files import write_whole
 from sweep.show import figure
-from sweep.show.sentences import plus_minus, sentences, use
+from sweep.show.sentences import answer_sentences, plus_minus, usage_line
 
 
-def write(study: optuna.Study, folder: Path) -> Answer:
+def write_report(study: optuna.Study, folder: Path) -> Answer:
     """Write answer.json, report.md and curve.png into the study's folder; return the answer."""
     answer = collect(study)
     write_whole(folder / "answer.json", json.dumps(answer, indent=2))
-    write_whole(folder / "report.md", markdown(answer))
-    figure.draw(answer, folder / "curve.png")
+    write_whole(folder / "report.md", report_text(answer))
+    figure.draw_panels(answer, folder / "curve.png")
     return answer
 
 
-def table(answer: Answer) -> str:
+def trial_table(answer: Answer) -> str:
     """Return one line a trial, sorted by rate, as a Markdown table that reads well as it is."""
     others = [key for key in answer["space"] if key != "dropout"]
     head = ["rate", *others, "val loss", "val error", "train loss", "gap", "noise tax"]
@@ -38,25 +38,25 @@ def table(answer: Answer) -> str:
         cells += [f"{sum(row['noise_tax']) / len(row['noise_tax']):.4f}", str(len(row["seeds"]))]
         cells += ["baseline" if row["number"] is None else str(row["number"])]
         lines.append([*cells, (row["fit"]["label"] or "-").replace("neither", "")])
-    return _align(lines)
+    return aligned_table(lines)
 
 
-def _align(lines: list[list[str]]) -> str:
+def aligned_table(lines: list[list[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = [[cell.rjust(w) for cell, w in zip(line, widths, strict=True)] for line in lines]
     rule = ["-" * (w - 1) + ":" for w in widths]
     return "\n".join("| " + " | ".join(line) + " |" for line in [padded[0], rule, *padded[1:]])
 
 
-def text(answer: Answer, folder: Path) -> str:
+def terminal_text(answer: Answer, folder: Path) -> str:
     """Return what the terminal shows at the end of a study."""
     return "\n".join(
         [
             f"\n{answer['study']}\n",
-            table(answer),
+            trial_table(answer),
             "",
-            *sentences(answer),
-            use(answer),
+            *answer_sentences(answer),
+            usage_line(answer),
             "",
             f"report and figure: {folder / 'report.md'}",
             f"curves: tensorboard --logdir {os.path.relpath(folder)}",
@@ -73,21 +73,21 @@ noise tax the training loss with dropout on less off. A trial overfits where its
 underfits where it is training loss."""
 
 
-def verdict(answer: Answer) -> str:
+def verdict_list(answer: Answer) -> str:
     """Return the sentences as a Markdown list; what Markdown would take for its own is escaped."""
-    lines = [re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", line) for line in sentences(answer)]
+    lines = [re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", line) for line in answer_sentences(answer)]
     return "\n".join(f"- {line}" for line in lines)
 
 
-def markdown(answer: Answer) -> str:
+def report_text(answer: Answer) -> str:
     search = ", ".join(f"{key} in {space}" for key, space in answer["space"].items())
     return "\n\n".join(
         [
             f"# {answer['study']}",
-            verdict(answer),
+            verdict_list(answer),
             "![loss over the rate, over the epochs, and what it is made of](curve.png)",
             f"## The search: {search}",
-            table(answer),
+            trial_table(answer),
             NOTES,
             trained_how(answer) + "\n",
         ]
@@ -106,7 +106,7 @@ def trained_how(answer: Answer) -> str:
     return f"Networks trained: {'; '.join(ways)}; {speed:.1f} of their epochs a second."
 
 
-def comparison(answers: Sequence[Answer]) -> str:
+def comparison_table(answers: Sequence[Answer]) -> str:
     """Return one line a study."""
     lines = [["study", "best rate", "as good", "gain", "verdict"]]
     for answer in answers:
@@ -120,7 +120,7 @@ def comparison(answers: Sequence[Answer]) -> str:
                 answer["verdict"] or "not confirmed",
             ]
         )
-    return "\n" + _align(lines)
+    return "\n" + aligned_table(lines)
 
 
 def draw_best_rate_move(answers: Sequence[Answer], folder: Path) -> Path | None:
@@ -135,5 +135,5 @@ def draw_best_rate_move(answers: Sequence[Answer], folder: Path) -> Path | None:
         return None
     order = sorted(range(len(values)), key=lambda i: values[i])
     path = folder / f"best_rate_over_{key}.png"
-    figure.draw_move(key, [answers[i] for i in order], [values[i] for i in order], path)
+    figure.draw_best_rate(key, [answers[i] for i in order], [values[i] for i in order], path)
     return path

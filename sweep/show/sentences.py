@@ -12,15 +12,20 @@ from sweep.answer.diagnosis import clearly_above_zero
 GROWS = 0.01  # chance that a spread growing like this is nothing
 
 
-def sentences(answer: Answer) -> list[str]:
+def answer_sentences(answer: Answer) -> list[str]:
     """Return the answer, what confirms it, why it is so, and what to be careful about."""
-    lines = [_best(answer), _verdict(answer), *_sides(answer), *_confirmed(answer)]
-    lines += _elsewhere(answer)
-    lines += [f"warning: {warning}" for warning in warnings(answer)]
+    lines = [
+        _best_rate(answer),
+        _verdict_line(answer),
+        *_over_and_under(answer),
+        *_confirmed_values(answer),
+    ]
+    lines += _robustness(answer)
+    lines += [f"warning: {warning}" for warning in warning_lines(answer)]
     return lines
 
 
-def _best(answer: Answer) -> str:
+def _best_rate(answer: Answer) -> str:
     best, rate = answer["best"], answer["best"]["dropout"]
     others = [f"{key}={value:.6g}" for key, value in best["params"].items() if key != "dropout"]
     with_others = f" with {', '.join(others)}" if others else ""
@@ -32,7 +37,7 @@ def _best(answer: Answer) -> str:
     return text
 
 
-def use(answer: Answer) -> str:
+def usage_line(answer: Answer) -> str:
     """Say what to write into a config; where dropout hurts or nothing is best, that is none."""
     if answer["verdict"] in ("hurts", "no dropout"):
         return "to use it: dropout: 0"
@@ -47,7 +52,7 @@ def as_good(range_: Mapping[str, Any]) -> str:
     return f"{', '.join(some)} and {last} are as good"
 
 
-def _verdict(answer: Answer) -> str:
+def _verdict_line(answer: Answer) -> str:
     verdict, gain = answer["verdict"], answer["gain"]
     if verdict == "no dropout":
         return "no dropout is best"
@@ -57,10 +62,10 @@ def _verdict(answer: Answer) -> str:
         return f"not compared with no dropout{why}"
     if verdict is None:
         return "not confirmed on fresh seeds: the best of a search is always a little lucky"
-    return judged(gain, answer)
+    return verdict_sentence(gain, answer)
 
 
-def judged(gain: Mapping[str, Any], answer: Answer) -> str:
+def verdict_sentence(gain: Mapping[str, Any], answer: Answer) -> str:
     """Tell a verdict and what it rests on."""
     name = answer["metric"].replace("val_", "validation ")
     side = "lower" if gain["value"] >= 0 else "higher"
@@ -83,7 +88,7 @@ def _number(value: float, answer: Answer) -> str:
     return f"{100 * value:.2f}%" if answer["metric"] == "val_error" else f"{value:.4f}"
 
 
-def _sides(answer: Answer) -> list[str]:
+def _over_and_under(answer: Answer) -> list[str]:
     """Say up to where it overfits and from where on it underfits."""
     best = answer["best"]["params"]["dropout"]
     rows = [row for row in answer["trials"] if row["fit"]] + answer["baselines"]
@@ -98,7 +103,7 @@ def _sides(answer: Answer) -> list[str]:
     return [", ".join(parts)] if parts else []
 
 
-def _confirmed(answer: Answer) -> list[str]:
+def _confirmed_values(answer: Answer) -> list[str]:
     confirmation, test = answer["confirmation"], answer["test"]
     if confirmation is None:
         return []
@@ -114,12 +119,12 @@ def _confirmed(answer: Answer) -> list[str]:
     return lines
 
 
-def _elsewhere(answer: Answer) -> list[str]:
+def _robustness(answer: Answer) -> list[str]:
     """Say whether the conclusion stands at other learning rates."""
     found = answer["robustness"] or []
     lines = [
         f"with train.lr={there['lr']:.3g} "
-        + (judged(there["gain"], answer) if there["gain"] else "the training diverged")
+        + (verdict_sentence(there["gain"], answer) if there["gain"] else "the training diverged")
         for there in found
     ]
     others = [there["gain"] and there["gain"]["verdict"] for there in found]
@@ -140,10 +145,15 @@ def plus_minus(value: Mapping[str, Any], percent: bool = False) -> str:
     return f"{scale * value.get('aligned', value['mean']):.{digits}f}{sem}{unit}"
 
 
-def warnings(answer: Answer) -> list[str]:
+def warning_lines(answer: Answer) -> list[str]:
     """Return what makes the answer worth less than it looks."""
     done = [row for row in answer["trials"] if row["state"] == "complete"]
-    found = [*answer["warnings"], *_edges(answer), *_budget(answer, done), *_spread(done)]
+    found = [
+        *answer["warnings"],
+        *_edge_warnings(answer),
+        *_budget_warnings(answer, done),
+        *_variance_warning(done),
+    ]
     pruned = sum(row["state"] == "pruned" for row in answer["trials"])
     if pruned:
         found.append(
@@ -158,7 +168,7 @@ def warnings(answer: Answer) -> list[str]:
     return found
 
 
-def _edges(answer: Answer) -> list[str]:
+def _edge_warnings(answer: Answer) -> list[str]:
     return [
         f"the {'highest' if range_['edge'] == 'high' else 'lowest'} {key} searched, "
         f"{range_[range_['edge']]:.6g}, is among the best: search further"
@@ -167,7 +177,7 @@ def _edges(answer: Answer) -> list[str]:
     ]
 
 
-def _budget(answer: Answer, done: Sequence[Row]) -> list[str]:
+def _budget_warnings(answer: Answer, done: Sequence[Row]) -> list[str]:
     """Look at the trial nearest to the best rate: does its loss rise or still fall at the end?"""
     best, epochs = answer["best"]["params"]["dropout"], answer["config"]["train"]["epochs"]
     row = min(done, key=lambda row: abs(row["params"]["dropout"] - best))
@@ -184,7 +194,7 @@ def _budget(answer: Answer, done: Sequence[Row]) -> list[str]:
     return []
 
 
-def _spread(done: Sequence[Row]) -> list[str]:
+def _variance_warning(done: Sequence[Row]) -> list[str]:
     """Compare the variance over seeds of the upper half of the rates with the lower half's."""
     ordered = sorted(done, key=lambda row: row["params"]["dropout"])
     half = len(ordered) // 2

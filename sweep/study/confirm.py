@@ -21,7 +21,7 @@ Params = dict[str, Any]
 Values = dict[str, list[float]]  # metric -> one for each seed
 
 
-def confirm(study: optuna.Study, training: Training) -> TrainingRequests[None]:
+def confirm_answer(study: optuna.Study, training: Training) -> TrainingRequests[None]:
     """Note in the study what fresh seeds say of its answer, unless they said it of this one.
 
     Raises SweepFailed where a training diverged or failed.
@@ -31,7 +31,7 @@ def confirm(study: optuna.Study, training: Training) -> TrainingRequests[None]:
     if not known or known["chosen"]["params"] != chosen:
         study.set_user_attr("robustness", None)
         study.set_user_attr("confirmation", None)  # in case what comes is stopped
-        study.set_user_attr("confirmation", (yield from look(training, chosen, baseline)))
+        study.set_user_attr("confirmation", (yield from train_looks(training, chosen, baseline)))
     wanted = training.plan.config.study.robustness and not study.user_attrs.get("robustness")
     if wanted and baseline is not None and baseline != chosen:
         study.set_user_attr(
@@ -49,7 +49,7 @@ def contestants(study: optuna.Study) -> tuple[Params, Params | None]:
     return dict(best.point), baseline
 
 
-def look(
+def train_looks(
     training: Training, chosen: Params, baseline: Params | None
 ) -> TrainingRequests[dict[str, Any]]:
     """Train both points on fresh seeds, pairs of them, and judge their difference.
@@ -65,16 +65,18 @@ def look(
     metric = training.plan.config.study.metric
     for number, n in enumerate(LOOKS):
         fresh = seeds_of(CONFIRMATION + number, n - len(seeds))
-        outcomes = yield from _trained(training, CONFIRMATION + number, fresh, points, test=True)
+        outcomes = yield from _train_points(
+            training, CONFIRMATION + number, fresh, points, test=True
+        )
         for outcome in outcomes.values():
             if outcome.error or outcome.diverged:
                 raise SweepFailed(outcome.error or "the confirmation diverged: no verdict")
         seeds += fresh
         for point, outcome in outcomes.items():
-            _extend(values[point], outcome)
+            _extend_values(values[point], outcome)
         if BASELINE not in points:
             break
-        verdict = _gain(values[CHOSEN][metric], values[BASELINE][metric])
+        verdict = _paired_gain(values[CHOSEN][metric], values[BASELINE][metric])
         if verdict.verdict != "no evidence":
             break
     return {
@@ -94,17 +96,19 @@ def at_other_learning_rates(
     for i, factor in enumerate(FACTORS):
         for number, point in ((i, chosen), (-1 - i, baseline)):
             points[number] = point | {"train.lr": factor * point.get("train.lr", config.train.lr)}
-    outcomes = yield from _trained(training, generation, seeds_of(generation, LOOKS[0]), points)
+    outcomes = yield from _train_points(
+        training, generation, seeds_of(generation, LOOKS[0]), points
+    )
     gains = []
     for i, factor in enumerate(FACTORS):
         pair, metric = (outcomes[i], outcomes[-1 - i]), config.study.metric
         whole = not any(outcome.error or outcome.diverged for outcome in pair)
-        gained = vars(_gain(*(o.finals()[metric] for o in pair))) if whole else None
+        gained = vars(_paired_gain(*(o.finals()[metric] for o in pair))) if whole else None
         gains.append({"factor": factor, "lr": points[i]["train.lr"], "gain": gained})
     return gains
 
 
-def _trained(
+def _train_points(
     training: Training, generation: int, seeds: list[int], points: Points, test: bool = False
 ) -> TrainingRequests[dict[int, Outcome]]:
     n = len(points) * len(seeds) * training.plan.config.train.epochs
@@ -112,11 +116,11 @@ def _trained(
     return (yield from training.outcomes(generation, seeds, points, test))
 
 
-def _gain(chosen: Sequence[float], baseline: Sequence[float]) -> Gain:
+def _paired_gain(chosen: Sequence[float], baseline: Sequence[float]) -> Gain:
     return gain([without - with_it for with_it, without in zip(chosen, baseline, strict=True)])
 
 
-def _extend(values: Values, outcome: Outcome) -> None:
+def _extend_values(values: Values, outcome: Outcome) -> None:
     finals: Mapping[str, Sequence[float]] = {**outcome.finals(), **outcome.test}
     for metric, of_seeds in finals.items():
         values.setdefault(metric, []).extend(of_seeds)

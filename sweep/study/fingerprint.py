@@ -16,7 +16,7 @@ HOW_IT_RUNS = {"device", "fuse"}  # of train: not what is trained
 PACKAGES = ("torch", "optuna", "hydra-core", "numpy")  # whose versions a study notes
 
 
-def fingerprint(plan: Plan, data_sha256: str) -> dict[str, Any]:
+def study_fingerprint(plan: Plan, data_sha256: str) -> dict[str, Any]:
     """Return all that the results depend on; n_trials and seeds may grow and are not in it."""
     from sweep.engine.noise import SCHEME  # with torch, which a report does without
 
@@ -38,11 +38,11 @@ def fingerprint(plan: Plan, data_sha256: str) -> dict[str, Any]:
     }
 
 
-def digest(fingerprint: Mapping[str, Any]) -> str:
+def sha256_of(fingerprint: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()
 
 
-def versions(device: str) -> dict[str, str]:
+def library_versions(device: str) -> dict[str, str]:
     """Return what the numbers were made with; a change is no other study, but worth a word."""
     return {
         "python": platform.python_version(),

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, NullPool, create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweep.errors import BadInput
-from sweep.study.storage import reached
+from sweep.study.storage import reaching_storage
 
 # taken for a connection, until it ends; a database gives it to one at a time
 LOCKS = {
@@ -31,7 +31,7 @@ def folder_lock(path: Path, name: str) -> Iterator[None]:
             file.seek(0)
             raise already_running(name, file.read().strip()) from None
         file.truncate(0)
-        file.write(process())
+        file.write(process_name())
         file.flush()
         yield
 
@@ -47,23 +47,23 @@ def database_lock(study: optuna.Study, storage: str) -> Iterator[None]:
             yield
         return
     with ExitStack() as stack:
-        with reached(storage):
+        with reaching_storage(storage):
             connection = create_engine(url, poolclass=NullPool).connect()
-            stack.callback(_end, connection)
+            stack.callback(_close_quietly, connection)
             connection = connection.execution_options(isolation_level="AUTOCOMMIT")
             free = connection.scalar(text(lock), {"name": name})
         if not free:
             raise already_running(name, str(study.user_attrs.get("owner", "")))
-        study.set_user_attr("owner", process())
+        study.set_user_attr("owner", process_name())
         yield
 
 
-def _end(connection: Connection) -> None:
+def _close_quietly(connection: Connection) -> None:
     with suppress(SQLAlchemyError):  # the database may have gone, and the lock with it
         connection.close()
 
 
-def process() -> str:
+def process_name() -> str:
     return f"process {os.getpid()} on {socket.gethostname()}"
 
 

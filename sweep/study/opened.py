@@ -9,22 +9,22 @@ from omegaconf import OmegaConf
 
 from sweep.command.config import differing_keys
 from sweep.command.plan import job_config
-from sweep.errors import BadInput, Unreachable, masked
+from sweep.errors import BadInput, Unreachable, mask_passwords
 from sweep.jobs.launcher import Launcher
 from sweep.jobs.training import Training
 from sweep.show.dashboard import Dashboard
 from sweep.show.progress import Bar
-from sweep.study.fingerprint import versions
+from sweep.study.fingerprint import library_versions
 from sweep.study.lock import database_lock, folder_lock
 from sweep.study.preparation import Prepared
 from sweep.study.record import add_warning
-from sweep.study.sources import changes
-from sweep.study.storage import create, name_value, open_study, sqlite
+from sweep.study.sources import changed_sources
+from sweep.study.storage import create_database, name_value, open_study, sqlite_url
 from sweep.study.study import StudyRun
 
 
 @contextmanager
-def opened(prepared: Prepared, launcher: Launcher, bar: Bar) -> Iterator[StudyRun]:
+def open_study_run(prepared: Prepared, launcher: Launcher, bar: Bar) -> Iterator[StudyRun]:
     """Lock a study and create or load it; refuse one that another command made."""
     name, folder, plan = prepared.name, prepared.folder, prepared.plan
     url = plan.config.study.storage
@@ -38,11 +38,11 @@ def opened(prepared: Prepared, launcher: Launcher, bar: Bar) -> Iterator[StudyRu
             raise Unreachable(f"{folder}: {error.strerror}") from None
         stack.enter_context(folder_lock(folder / "owner", name))
         if url is None:
-            create(folder / "study.db")
-            url = sqlite(folder / "study.db")
+            create_database(folder / "study.db")
+            url = sqlite_url(folder / "study.db")
             study = open_study(url, name)
         _check_same(study, prepared)
-        _describe(study, prepared, url)
+        _describe_study(study, prepared, url)
         dashboard = stack.enter_context(closing(Dashboard(folder)))
         dashboard.announce(plan.axes, plan.config.study.seeds)
         digest, device = prepared.jobs_digest, prepared.device
@@ -62,14 +62,14 @@ def _check_same(study: optuna.Study, prepared: Prepared) -> None:
         keys = ", ".join(differing_keys(stored, prepared.fingerprint))
         raise BadInput(f"{key}: already exists with a different {keys}; choose another name")
     begun_with = study.user_attrs.get("sources", prepared.sources)
-    if trials and (changed := ", ".join(changes(begun_with, prepared.sources))):
+    if trials and (changed := ", ".join(changed_sources(begun_with, prepared.sources))):
         advice = "put it back, or start another study with study.name=<another>"
         raise BadInput(f"{key}: {changed} since it began; {advice}")
 
 
-def _describe(study: optuna.Study, prepared: Prepared, url: str) -> None:
+def _describe_study(study: optuna.Study, prepared: Prepared, url: str) -> None:
     """Record in the study what the report needs."""
-    plan, now = prepared.plan, versions(prepared.device)
+    plan, now = prepared.plan, library_versions(prepared.device)
     made_with = study.user_attrs.get("versions", now)
     if made_with != now:
         keys = ", ".join(differing_keys(made_with, now))
@@ -79,7 +79,7 @@ def _describe(study: optuna.Study, prepared: Prepared, url: str) -> None:
     study.set_user_attr("versions", made_with)
     study.set_user_attr("sources", prepared.sources)
     config = job_config(plan.cfg)
-    config.study.storage = masked(url)
+    config.study.storage = mask_passwords(url)
     study.set_user_attr("config", OmegaConf.to_container(config))
     study.set_user_attr("warnings", list(prepared.warnings))
     seeds = {len(t.user_attrs["seeds"]) for t in study.trials if "seeds" in t.user_attrs}

@@ -10,8 +10,8 @@ from sweep.engine.device import pick_device
 from sweep.engine.inspection import try_out
 from sweep.errors import DataUnavailable, require
 from sweep.jobs.launcher import Launcher
-from sweep.study.fingerprint import digest, fingerprint
-from sweep.study.sources import sources
+from sweep.study.fingerprint import sha256_of, study_fingerprint
+from sweep.study.sources import study_sources
 from sweep.workload import data
 from sweep.workload.model import check_numbers
 
@@ -31,10 +31,10 @@ class Prepared:
     @property
     def jobs_digest(self) -> str:
         """What a job's result must carry, so that no result of other sources is taken."""
-        return digest({**self.fingerprint, "sources": self.sources})
+        return sha256_of({**self.fingerprint, "sources": self.sources})
 
 
-def prepare(plan: Plan, launcher: Launcher) -> Prepared:
+def prepare_study(plan: Plan, launcher: Launcher) -> Prepared:
     """Check what needs torch and the data; raise BadInput or Unreachable, and write nothing."""
     name = plan.config.train.device
     device = pick_device(name).type if launcher.is_local else name
@@ -44,25 +44,25 @@ def prepare(plan: Plan, launcher: Launcher) -> Prepared:
     size, most = config.train.batch_size, len(samples.train)
     require(size <= most, "train.batch_size", size, f"must be at most the {most} samples")
     warnings += try_out(config.model, plan.axes, samples, config.train)
-    whole = fingerprint(plan, samples.sha256)
-    made = f"{plan.labels['model']}-{plan.labels['data']}-{digest(whole)[:8]}"
+    whole = study_fingerprint(plan, samples.sha256)
+    made = f"{plan.labels['model']}-{plan.labels['data']}-{sha256_of(whole)[:8]}"
     study_name = config.study.name or made.replace("/", "-")  # of a group in a group
     folder = Path(plan.cfg.hydra.sweep.dir).resolve() / study_name
     require("${" not in str(folder), "hydra.sweep.dir", folder, "must not hold ${")
-    code = sources(str(part.get("_target_")) for part in (config.model, config.data))
+    code = study_sources(str(part.get("_target_")) for part in (config.model, config.data))
     return Prepared(plan, study_name, folder, device, whole, code, tuple(warnings))
 
 
 def _with_data(plan: Plan) -> tuple[Plan, data.Data, list[str]]:
     """Read the data, or if they cannot be had those of data.fallback, with a warning."""
     try:
-        return plan, data.load(plan.config.data), []
+        return plan, data.load_data(plan.config.data), []
     except DataUnavailable as error:
         fallback = plan.config.data.get("fallback")
         if fallback is None:
             raise
         warning = f"{error}: data={fallback} is used instead"
     plan = plan.with_data(fallback)
-    samples = data.load(plan.config.data)
+    samples = data.load_data(plan.config.data)
     print(f"warning: {warning}", file=sys.stderr)
     return plan, samples, [warning]

@@ -30,7 +30,7 @@ def record_trial(
         attributes["reason"] = f"halved away at epoch {len(means)}"
     else:
         value = means[-1]
-        attributes = {**trial_attributes(outcome), "trained": summary(outcome)}
+        attributes = {**trial_attributes(outcome), "trained": trained_summary(outcome)}
     recorded = create_trial(
         state=state,
         value=value,
@@ -47,16 +47,16 @@ def record_trial(
 def record_baselines(study: optuna.Study, generation: int, outcomes: list[Outcome]) -> None:
     """Record what was trained without dropout in addition to the trials of a generation."""
     failed = [o.params for o in outcomes if o.error or o.diverged]
-    done = [summary(o) for o in outcomes if not o.error and not o.diverged]
+    done = [trained_summary(o) for o in outcomes if not o.error and not o.diverged]
     study.set_user_attr(f"failed:{generation}", failed)
-    study.set_user_attr(_baselines(generation), done)
+    study.set_user_attr(_baselines_key(generation), done)
 
 
 def has_baselines(study: optuna.Study, generation: int) -> bool:
-    return _baselines(generation) in study.user_attrs
+    return _baselines_key(generation) in study.user_attrs
 
 
-def _baselines(generation: int) -> str:
+def _baselines_key(generation: int) -> str:
     return f"baselines:{generation}"
 
 
@@ -71,7 +71,7 @@ def trial_attributes(outcome: Outcome) -> dict[str, Any]:
     return {"val_loss_sem": sem, "gap": fmean(finals["gap"]), "seeds": outcome.seeds}
 
 
-def summary(outcome: Outcome) -> dict[str, Any]:
+def trained_summary(outcome: Outcome) -> dict[str, Any]:
     """Return the final metrics of each seed, and what else a report needs of a trial."""
     finals, curves = outcome.finals(), outcome.curves
     dropout_on = curves["train_loss_dropout_on"][-1]

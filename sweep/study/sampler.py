@@ -159,7 +159,7 @@ class Sobol(_PointSampler):
 
 def even_levels(low: float, high: float, n: int, log: bool = False) -> list[float]:
     """Return n rates from low to high, both among them."""
-    return _rates((np.geomspace if log else np.linspace)(low, high, n), low, high)
+    return _rounded_rates((np.geomspace if log else np.linspace)(low, high, n), low, high)
 
 
 def zoomed_levels(
@@ -178,10 +178,10 @@ def zoomed_levels(
         left = left - step if left == tried[0] else left
         right = right + step if right == tried[-1] else right
     left, right = max(low, left), min(high, right)
-    return _rates(left + (right - left) * (np.arange(n) + 0.5) / n, low, high)
+    return _rounded_rates(left + (right - left) * (np.arange(n) + 0.5) / n, low, high)
 
 
-def _rates(levels: np.ndarray, low: float, high: float) -> list[float]:
+def _rounded_rates(levels: np.ndarray, low: float, high: float) -> list[float]:
     return [min(max(rate, low), high) for rate in levels.round(DECIMALS).tolist()]
 
 

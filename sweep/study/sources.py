@@ -22,26 +22,26 @@ LIBRARIES = {"site-packages", "dist-packages", "lib-dynload"}
 PYTHON = Path(sysconfig.get_path("stdlib"))
 
 
-def sources(targets: Iterable[str]) -> dict[str, str]:
+def study_sources(targets: Iterable[str]) -> dict[str, str]:
     """Return {file: sha256} of what classes and functions need, and {library: version}."""
     own: dict[str, Path] = {}
     others: set[str] = set()
-    left = [name for target in targets for name in _modules(target)]
+    left = [name for target in targets for name in _target_modules(target)]
     while left:
         name = left.pop()
-        if name in own or name in others or _top(name) in NOT_OURS:
+        if name in own or name in others or _top_package(name) in NOT_OURS:
             continue
-        file = _file(name)
+        file = _module_file(name)
         if file is not None and _is_own(file):
             own[name] = file
-            left += _imports(name, file)
+            left += _imported_modules(name, file)
         else:
             others.add(name)
-    files = {_shown(name, file): _sha256(file) for name, file in own.items()}
-    return files | _versions(set(map(_top, others)) - set(map(_top, own)))
+    files = {_shown_path(name, file): _sha256(file) for name, file in own.items()}
+    return files | _library_versions(set(map(_top_package, others)) - set(map(_top_package, own)))
 
 
-def changes(begun: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+def changed_sources(begun: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """Return what became of each source that is not as it was."""
     found = []
     for key in sorted(begun.keys() | now.keys()):
@@ -51,22 +51,22 @@ def changes(begun: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     return found
 
 
-def _modules(target: str) -> list[str]:
+def _target_modules(target: str) -> list[str]:
     """Return the modules that a dotted name may lie in, and that of what it names."""
     home = getattr(import_target("_target_", target), "__module__", None)
-    return [*_parents(target), *_parents(str(home or ""))]
+    return [*_package_chain(target), *_package_chain(str(home or ""))]
 
 
-def _parents(name: str) -> list[str]:
+def _package_chain(name: str) -> list[str]:
     """Return a, a.b and a.b.c of a.b.c: all of them run when it is imported."""
     return list(accumulate(name.split("."), "{}.{}".format))
 
 
-def _top(name: str) -> str:
+def _top_package(name: str) -> str:
     return name.partition(".")[0]
 
 
-def _file(name: str) -> Path | None:
+def _module_file(name: str) -> Path | None:
     """Return the file of a module; a folder without __init__.py has none."""
     loaded = getattr(sys.modules.get(name), "__file__", None)
     if loaded:
@@ -80,7 +80,7 @@ def _is_own(file: Path) -> bool:
     return not file.is_relative_to(PYTHON) and not LIBRARIES & set(file.parts)
 
 
-def _imports(name: str, file: Path) -> Iterator[str]:
+def _imported_modules(name: str, file: Path) -> Iterator[str]:
     """Yield the modules that a file may import, wherever in it."""
     package = name if file.stem == "__init__" else name.rpartition(".")[0]
     try:
@@ -90,14 +90,14 @@ def _imports(name: str, file: Path) -> Iterator[str]:
     for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield from _parents(alias.name)
-        elif isinstance(node, ast.ImportFrom) and node.level <= len(_parents(package)):
+                yield from _package_chain(alias.name)
+        elif isinstance(node, ast.ImportFrom) and node.level <= len(_package_chain(package)):
             base = resolve_name("." * node.level + (node.module or ""), package)
-            yield from _parents(base)
+            yield from _package_chain(base)
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-def _shown(name: str, file: Path) -> str:
+def _shown_path(name: str, file: Path) -> str:
     """Return a module's file from the folder on in which Python looks for it."""
     depth = len(name.split(".")) + (file.stem == "__init__")
     return "/".join(file.parts[-depth:])
@@ -107,7 +107,7 @@ def _sha256(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _versions(packages: set[str]) -> dict[str, str]:
+def _library_versions(packages: set[str]) -> dict[str, str]:
     """Return the versions of the libraries that packages come from, builds told alike."""
     packages = packages - sys.stdlib_module_names
     known = packages_distributions() if packages else {}  # which reads them all: a moment

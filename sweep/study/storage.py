@@ -19,18 +19,18 @@ from optuna.trial import FrozenTrial
 from sqlalchemy import URL
 from sqlalchemy.exc import InterfaceError, OperationalError, PendingRollbackError, SQLAlchemyError
 
-from sweep.errors import BadInput, Unreachable, first_line, masked, without
+from sweep.errors import BadInput, Unreachable, first_line, mask_passwords, without_secrets
 
 PATIENCE = 300.0  # seconds that a database may be away
 BUSY = 60  # seconds that SQLite waits for another process by itself
 
 
-def sqlite(path: Path) -> str:
+def sqlite_url(path: Path) -> str:
     """Return the URL of a file, whatever is in its name."""
     return URL.create("sqlite", database=str(path)).render_as_string()
 
 
-def create(path: Path) -> None:
+def create_database(path: Path) -> None:
     """Make a database whole or not at all, where there is none.
 
     A process that is killed while it makes one leaves tables without their indexes, and without
@@ -41,8 +41,8 @@ def create(path: Path) -> None:
     for part in path.parent.glob(f"{path.name}.tmp*"):  # SQLite keeps a journal beside it
         part.unlink()
     temporary = path.with_name(f"{path.name}.tmp")
-    with reached(sqlite(path)):
-        database = RDBStorage(sqlite(temporary))
+    with reaching_storage(sqlite_url(path)):
+        database = RDBStorage(sqlite_url(temporary))
     database.remove_session()
     database.engine.dispose()
     os.replace(temporary, path)
@@ -50,7 +50,7 @@ def create(path: Path) -> None:
 
 def open_study(url: str, name: str) -> optuna.Study:
     """Create a study or open it; raise Unreachable where there is no storage behind the URL."""
-    with reached(url):
+    with reaching_storage(url):
         study = optuna.create_study(storage=_storage(url), study_name=name, load_if_exists=True)
         if study.directions != [StudyDirection.MINIMIZE]:
             raise BadInput(f"study.name={name}: minimises no single number; choose another")
@@ -61,12 +61,12 @@ def open_study(url: str, name: str) -> optuna.Study:
 
 def load_study(url: str, name: str) -> optuna.Study:
     """Open a study that is there; raise BadInput where it is not."""
-    with reached(url):
+    with reaching_storage(url):
         storage = _storage(url)
         known = optuna.get_all_study_names(storage)
         if name not in known:
             raise BadInput(
-                f"{name}: is not in {masked(url)}, which has {', '.join(known) or 'none'}"
+                f"{name}: is not in {mask_passwords(url)}, which has {', '.join(known) or 'none'}"
             )
         study = optuna.load_study(storage=storage, study_name=name)
         if "fingerprint" not in study.user_attrs:
@@ -83,19 +83,21 @@ def _storage(url: str) -> BaseStorage:
 
 
 @contextmanager
-def reached(url: str) -> Iterator[None]:
+def reaching_storage(url: str) -> Iterator[None]:
     """Say in one line why there is no storage behind a URL, or not the one that is meant."""
     try:
         yield
     except ModuleNotFoundError as error:
         how = "uv run --extra postgresql" if error.name == "psycopg" else f"installing {error.name}"
-        raise Unreachable(f"study.storage={masked(url)}: {error}; try {how}") from None
+        raise Unreachable(f"study.storage={mask_passwords(url)}: {error}; try {how}") from None
     except (SQLAlchemyError, StorageInternalError, ImportError) as error:
-        raise Unreachable(f"study.storage={masked(url)}: {reason(error, url)}") from None
+        raise Unreachable(
+            f"study.storage={mask_passwords(url)}: {short_reason(error, url)}"
+        ) from None
     except BadInput:
         raise
     except ValueError as error:  # of a port that is none, or a study of several values
-        raise BadInput(f"study.storage={masked(url)}: {reason(error, url)}") from None
+        raise BadInput(f"study.storage={mask_passwords(url)}: {short_reason(error, url)}") from None
 
 
 def name_value(study: optuna.Study, metric: str) -> None:
@@ -105,8 +107,8 @@ def name_value(study: optuna.Study, metric: str) -> None:
         study.set_metric_names([metric])
 
 
-def reason(error: BaseException, url: str) -> str:
-    return without(url, first_line(error.__cause__ or error))
+def short_reason(error: BaseException, url: str) -> str:
+    return without_secrets(url, first_line(error.__cause__ or error))
 
 
 def is_away(error: BaseException) -> bool:
@@ -132,7 +134,7 @@ class PatientStorage(BaseStorage):
                     return None  # written by the attempt before, and then the connection broke
                 return method(*args, **kwargs)
             except (SQLAlchemyError, StorageInternalError) as error:
-                text = f"study.storage={masked(self.url)}: {reason(error, self.url)}"
+                text = f"study.storage={mask_passwords(self.url)}: {short_reason(error, self.url)}"
                 if not is_away(error) or time.monotonic() - begin > PATIENCE:
                     raise Unreachable(f"{text}; run the same command to resume") from error
             with suppress(SQLAlchemyError):

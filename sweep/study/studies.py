@@ -16,33 +16,33 @@ from sweep.jobs.launch import Failures, Launch, run_jobs
 from sweep.jobs.launcher import Launcher, read_launcher
 from sweep.show import markdown
 from sweep.show.progress import Bar
-from sweep.study.opened import opened
-from sweep.study.preparation import prepare
+from sweep.study.opened import open_study_run
+from sweep.study.preparation import prepare_study
 from sweep.study.study import StudyRun
 
 
-def run(plans: Sequence[Plan], launch: Launch) -> None:
+def run_studies(plans: Sequence[Plan], launch: Launch) -> None:
     """Check every study, then run and report them; one that fails leaves the others alone."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # errors are said in one line, by us
     device = plans[0].config.train.device
     launcher = read_launcher(plans[0].cfg.hydra, lambda: _n_gpus(device))
-    every = [prepare(plan, launcher) for plan in plans]
+    every = [prepare_study(plan, launcher) for plan in plans]
     studies = list({one.folder: one for one in every}.values())  # data may fall back
     groups = [[one] for one in studies] if launcher.n_parallel == 1 else [studies]
     bar, answers, failed = Bar(), dict[Path, Answer](), list[Exception]()
     for group in groups:
         with ExitStack() as stack:
-            runs = [stack.enter_context(opened(one, launcher, bar)) for one in group]
-            for study, failure in drive(runs, launcher, launch, bar):
+            runs = [stack.enter_context(open_study_run(one, launcher, bar)) for one in group]
+            for study, failure in drive_studies(runs, launcher, launch, bar):
                 if failure:
                     failed.append(failure)
                 else:
                     answers[study.folder] = study.report()
                     bar.clear()
-                    print(markdown.text(answers[study.folder], study.folder), flush=True)
+                    print(markdown.terminal_text(answers[study.folder], study.folder), flush=True)
     if len(answers) > 1:
         finished = [answers[one.folder] for one in studies if one.folder in answers]
-        _compare(finished, studies[0].folder.parent)
+        _compare_studies(finished, studies[0].folder.parent)
     if failed:
         raise failed[0]
 
@@ -55,14 +55,14 @@ def _n_gpus(device: str) -> int:
     return torch.cuda.device_count() if picked.index is None else 1
 
 
-def _compare(answers: list[Answer], folder: Path) -> None:
-    print(markdown.comparison(answers), flush=True)
+def _compare_studies(answers: list[Answer], folder: Path) -> None:
+    print(markdown.comparison_table(answers), flush=True)
     picture = markdown.draw_best_rate_move(answers, folder)
     print(f"\nhow the best rate moves: {picture}" if picture else "", flush=True)
     print(f"curves of all: tensorboard --logdir {os.path.relpath(folder)}", flush=True)
 
 
-def drive(
+def drive_studies(
     studies: Sequence[StudyRun], launcher: Launcher, launch: Launch, bar: Bar
 ) -> Iterator[tuple[StudyRun, Exception | None]]:
     """Run studies to their ends; yield each that ended, with the reason if it cannot go on.

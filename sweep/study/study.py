@@ -23,7 +23,7 @@ from sweep.jobs.results import unfinished
 from sweep.jobs.training import Training, TrainingRequests
 from sweep.show import markdown
 from sweep.show.dashboard import SHOWN_BY_DEFAULT, Dashboard
-from sweep.study.confirm import confirm
+from sweep.study.confirm import confirm_answer
 from sweep.study.record import add_warning, has_baselines, record_baselines, record_trial
 from sweep.study.sampler import Proposer
 from sweep.work import seeds_of
@@ -66,13 +66,13 @@ class StudyRun:
 
     def _confirm(self) -> TrainingRequests[None]:
         try:
-            yield from confirm(self.storage_study, self.training)
+            yield from confirm_answer(self.storage_study, self.training)
         except SweepFailed as error:
             add_warning(self.storage_study, f"not confirmed: {last_line(str(error))}")
 
     def report(self) -> Answer:
         """Write the report of the study as it is."""
-        written = markdown.write(self.storage_study, self.folder)
+        written = markdown.write_report(self.storage_study, self.folder)
         self.dashboard.write_answer(written, self.plan.n_generations + 1)
         return written
 

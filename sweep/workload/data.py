@@ -65,7 +65,7 @@ class Data:
         return 1 + max(int(split.targets.max()) for split in (self.train, self.val))
 
 
-def load(config: Mapping[str, Any]) -> Data:
+def load_data(config: Mapping[str, Any]) -> Data:
     """Read the training and validation samples; the test samples are not touched."""
     return load_once(_Config(repr(sorted(config.items())), config))
 
@@ -81,14 +81,14 @@ class _Config:
 @lru_cache(maxsize=1)  # the jobs of one process share what it has read
 def load_once(frozen: _Config) -> Data:
     config = frozen.config
-    (x, y), (x_val, y_val) = read(config, "train"), read(config, "val")
+    (x, y), (x_val, y_val) = read_split(config, "train"), read_split(config, "val")
     _check_alike(config, x, x_val, "val")
     digest = hashlib.sha256()
     for tensor in (x, y, x_val, y_val):
         digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
         digest.update(tensor.contiguous().numpy().data)
     mean, std = _mean_and_std(x) if x.dtype == torch.uint8 else (0.0, 1.0)
-    part = stratified(y.numpy(), min(len(y), len(y_val)), np.random.default_rng(0))
+    part = stratified_rows(y.numpy(), min(len(y), len(y_val)), np.random.default_rng(0))
     data = Data(
         train=Split(x, y, mean, std),
         train_part=Split(x[part], y[part], mean, std),
@@ -96,28 +96,28 @@ def load_once(frozen: _Config) -> Data:
         sha256=digest.hexdigest(),
     )
     if data.n_classes < 2:
-        raise BadInput(f"{_key(config)}: has one class only, 0")
+        raise BadInput(f"{_data_key(config)}: has one class only, 0")
     return data
 
 
-def _key(config: Mapping[str, Any]) -> str:
+def _data_key(config: Mapping[str, Any]) -> str:
     return f"data._target_={config.get('_target_')}"
 
 
-def load_test(config: Mapping[str, Any], data: Data) -> Split:
+def load_test_split(config: Mapping[str, Any], data: Data) -> Split:
     """Read the test samples, to be normalised as the training samples are."""
-    x, y = read(config, "test")
+    x, y = read_split(config, "test")
     _check_alike(config, data.train.inputs, x, "test")
     n = data.n_classes
     if int(y.max()) >= n:
-        raise BadInput(f"{_key(config)}: 'test' has classes beyond the {n}")
+        raise BadInput(f"{_data_key(config)}: 'test' has classes beyond the {n}")
     device = data.train.inputs.device
     return replace(data.train, inputs=x.to(device), targets=y.to(device))
 
 
-def read(config: Mapping[str, Any], split: str) -> tuple[Tensor, Tensor]:
+def read_split(config: Mapping[str, Any], split: str) -> tuple[Tensor, Tensor]:
     """Call the function that the data set's `_target_` names and check what it returns."""
-    key, function = _key(config), import_target("data._target_", config.get("_target_"))
+    key, function = _data_key(config), import_target("data._target_", config.get("_target_"))
     if not inspect.isfunction(function) or not _takes_two(function):
         raise BadInput(f"{key}: must be a function (config, split)")
     try:
@@ -129,11 +129,11 @@ def read(config: Mapping[str, Any], split: str) -> tuple[Tensor, Tensor]:
         raise BadInput(f"{key}: {type(error).__name__}: {error}") from error
     if not fits:
         raise BadInput(f"{key}: must return two tensors, inputs and targets")
-    _check(x, y, key, split)
+    _check_tensors(x, y, key, split)
     return x.detach(), y
 
 
-def _check(x: Tensor, y: Tensor, key: str, split: str) -> None:
+def _check_tensors(x: Tensor, y: Tensor, key: str, split: str) -> None:
     """Raise BadInput where tensors are no samples that can be trained on."""
     if x.ndim == 0 or y.ndim != 1 or len(x) != len(y) or not len(y) or y.dtype != torch.int64:
         raise BadInput(
@@ -155,7 +155,7 @@ def _check_alike(config: Mapping[str, Any], train: Tensor, other: Tensor, split:
     kinds = [f"{tuple(x.shape[1:])} {x.dtype}" for x in (train, other)]
     if kinds[0] != kinds[1]:
         raise BadInput(
-            f"{_key(config)}: inputs of 'train' are {kinds[0]}, "
+            f"{_data_key(config)}: inputs of 'train' are {kinds[0]}, "
             f"of {split!r} {kinds[1]}; they must be alike"
         )
 
@@ -165,7 +165,7 @@ def _takes_two(function: Callable[..., Any]) -> bool:
     return kinds == [inspect.Parameter.POSITIONAL_OR_KEYWORD] * 2
 
 
-def stratified(labels: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+def stratified_rows(labels: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """Choose n rows, each class in proportion (largest remainders); returns their sorted numbers.
 
     A larger n contains the smaller ones' rows but for the rounding of a class.

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from sweep.errors import BadInput, DataDamaged, DataUnavailable, last_line
-from sweep.workload.data import stratified
+from sweep.workload.data import stratified_rows
 
 BUNDLED = Path(__file__).parent / "mnist5k"
 
@@ -34,33 +34,33 @@ SHA256 = {  # of the unpacked idx files; those of torchvision's md5 unpack to th
 
 def mnist(config: SimpleNamespace, split: str) -> tuple[Tensor, Tensor]:
     """Return 50,000 digits for training, 10,000 for validation or the 10,000 of the test set."""
-    return _official("MNIST", config, split)
+    return _torchvision_split("MNIST", config, split)
 
 
 def fashion_mnist(config: SimpleNamespace, split: str) -> tuple[Tensor, Tensor]:
     """Return pictures of clothes in MNIST's format and numbers."""
-    return _official("FashionMNIST", config, split)
+    return _torchvision_split("FashionMNIST", config, split)
 
 
 def mnist5k(config: SimpleNamespace, split: str) -> tuple[Tensor, Tensor]:
     """Return 3,000 of the bundled digits for training, 1,000 for validation or 1,000 for a test."""
     images, labels = read_pair(BUNDLED, "mnist5k", "train")
-    test = stratified(labels, 1000, np.random.default_rng(0))
+    test = stratified_rows(labels, 1000, np.random.default_rng(0))
     rows = test if split == "test" else _train_or_val(labels, config, split, without=test)
-    return _tensors(images[rows], labels[rows])
+    return _as_tensors(images[rows], labels[rows])
 
 
-def _official(name: str, config: SimpleNamespace, split: str) -> tuple[Tensor, Tensor]:
+def _torchvision_split(name: str, config: SimpleNamespace, split: str) -> tuple[Tensor, Tensor]:
     if not isinstance(config.root, str):
         raise BadInput(f"data.root={config.root}: must be a folder")
     if not isinstance(config.download, bool):
         raise BadInput(f"data.download={config.download}: must be true or false")
     folder = folder_of(name, Path(config.root).expanduser(), config.download)
     if split == "test":
-        return _tensors(*(array.copy() for array in read_pair(folder, name, "t10k")))
+        return _as_tensors(*(array.copy() for array in read_pair(folder, name, "t10k")))
     images, labels = read_pair(folder, name, "train")
     rows = _train_or_val(labels, config, split)
-    return _tensors(images[rows], labels[rows])
+    return _as_tensors(images[rows], labels[rows])
 
 
 def _train_or_val(
@@ -68,27 +68,27 @@ def _train_or_val(
 ) -> np.ndarray:
     """Return the rows of one split: stratified, seeded, and without those given away already."""
     free = np.setdiff1d(np.arange(len(labels)), [] if without is None else without)
-    seed = _whole("split_seed", config.split_seed, 0, 2**32 - 1, "a whole number")
+    seed = _whole_number("split_seed", config.split_seed, 0, 2**32 - 1, "a whole number")
     rng = np.random.default_rng(seed)
-    val = stratified(labels[free], _samples("n_val", config.n_val, len(free) - 1), rng)
+    val = stratified_rows(labels[free], _sample_count("n_val", config.n_val, len(free) - 1), rng)
     if split == "val":
         return free[val]
     rest = np.delete(free, val)
     n_train = len(rest) if config.n_train is None else config.n_train
-    return rest[stratified(labels[rest], _samples("n_train", n_train, len(rest)), rng)]
+    return rest[stratified_rows(labels[rest], _sample_count("n_train", n_train, len(rest)), rng)]
 
 
-def _samples(key: str, n: Any, most: int) -> int:
-    return _whole(key, n, 1, most, "a number of samples")
+def _sample_count(key: str, n: Any, most: int) -> int:
+    return _whole_number(key, n, 1, most, "a number of samples")
 
 
-def _whole(key: str, n: Any, least: int, most: int, what: str) -> int:
+def _whole_number(key: str, n: Any, least: int, most: int, what: str) -> int:
     if not isinstance(n, int) or isinstance(n, bool) or not least <= n <= most:
         raise BadInput(f"data.{key}={n}: must be {what} from {least} to {most}")
     return n
 
 
-def _tensors(images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
+def _as_tensors(images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels.astype(np.int64))
 
 
@@ -96,12 +96,12 @@ def folder_of(name: str, root: Path, download: bool) -> Path:
     """Return the folder that holds the files, packed or not, after a download if it must be."""
     wanted = [path.removeprefix(f"{name}/") for path in SHA256 if path.startswith(f"{name}/")]
     for folder in (root / name / "raw", root):
-        if all(_find(folder, file) for file in wanted):
+        if all(_find_file(folder, file) for file in wanted):
             return folder
     if not download:
         raise DataUnavailable(f"{name} is not in {root} and data.download is false")
     try:
-        _download(name, root, wanted)
+        _download_files(name, root, wanted)
     except (OSError, RuntimeError) as error:
         reason = last_line(str(error)) or type(error).__name__
         raise DataUnavailable(
@@ -110,7 +110,7 @@ def folder_of(name: str, root: Path, download: bool) -> Path:
     return root / name / "raw"
 
 
-def _download(name: str, root: Path, wanted: Sequence[str]) -> None:
+def _download_files(name: str, root: Path, wanted: Sequence[str]) -> None:
     """Download files beside their place, verify them, and only then put them there, each at once.
 
     So a command that is killed leaves no half a file, and two may do it at the same time.
@@ -139,7 +139,7 @@ def _download(name: str, root: Path, wanted: Sequence[str]) -> None:
         socket.setdefaulttimeout(before)
 
 
-def _find(folder: Path, file: str) -> Path | None:
+def _find_file(folder: Path, file: str) -> Path | None:
     return next((p for p in (folder / file, folder / f"{file}.gz") if p.is_file()), None)
 
 
@@ -151,7 +151,7 @@ def read_pair(folder: Path, name: str, part: str) -> tuple[np.ndarray, np.ndarra
 
 
 def _read_idx(folder: Path, name: str, file: str) -> np.ndarray:
-    path = _find(folder, file)
+    path = _find_file(folder, file)
     if path is None:
         raise DataUnavailable(f"{folder / file} is missing")
     try:

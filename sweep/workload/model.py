@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from sweep.command.hints import why
+from sweep.command.hints import refusal_reason
 from sweep.command.rate import TINY, check_rate, is_rate
 from sweep.command.space import Axis
 from sweep.errors import BadInput, first_line
@@ -28,7 +28,7 @@ def model_class(target: str) -> type[nn.Module]:
     return cls
 
 
-def builder(
+def model_builder(
     model: Mapping[str, Any], dropout: float, input_shape: tuple[int, ...], n_classes: int
 ) -> Callable[[], nn.Module]:
     """Return a function that builds the plain model of one trial.
@@ -48,15 +48,15 @@ def builder(
     given = {"dropout": dropout, "input_shape": input_shape, "n_classes": n_classes}
     schema = config_class(cls)
     if schema is not None:
-        config = _typed(schema, model, numbers, given)
-        return lambda: materialised(cls(config), input_shape)
-    keywords = _keywords(cls, numbers, given)
+        config = _config_object(schema, model, numbers, given)
+        return lambda: with_lazy_weights(cls(config), input_shape)
+    keywords = _keyword_arguments(cls, numbers, given)
     if keywords is None:
-        return lambda: materialised(cls(SimpleNamespace(**numbers, **given)), input_shape)
-    return lambda: materialised(cls(**keywords), input_shape)
+        return lambda: with_lazy_weights(cls(SimpleNamespace(**numbers, **given)), input_shape)
+    return lambda: with_lazy_weights(cls(**keywords), input_shape)
 
 
-def _typed(
+def _config_object(
     schema: Any, model: Mapping[str, Any], numbers: Mapping[str, Any], given: Mapping[str, Any]
 ) -> Any:
     """Return the model's own dataclass with its numbers; it need not have all that is given."""
@@ -69,12 +69,12 @@ def _typed(
         return OmegaConf.to_object(OmegaConf.merge(schema, numbers, known))
     except OmegaConfBaseException as error:
         key = error.full_key or ""
-        raise BadInput(f"model.{key}={numbers.get(key, '')}: {why(error)}") from None
+        raise BadInput(f"model.{key}={numbers.get(key, '')}: {refusal_reason(error)}") from None
     except (TypeError, ValueError) as error:
-        raise BadInput(f"{describe(model)}: {first_line(error)}") from None
+        raise BadInput(f"{described_model(model)}: {first_line(error)}") from None
 
 
-def _keywords(
+def _keyword_arguments(
     cls: type[nn.Module], numbers: Mapping[str, Any], given: Mapping[str, Any]
 ) -> dict[str, Any] | None:
     """Return the arguments of a class called by keyword, or None where it takes one config."""
@@ -103,7 +103,7 @@ def _keywords(
     return {name: value for name, value in offered.items() if name in takes}
 
 
-def materialised(model: nn.Module, input_shape: tuple[int, ...]) -> nn.Module:
+def with_lazy_weights(model: nn.Module, input_shape: tuple[int, ...]) -> nn.Module:
     """Give lazy layers their weights, which they draw in their first forward pass."""
     if any(map(is_lazy, model.parameters())):
         training = model.training
@@ -113,7 +113,7 @@ def materialised(model: nn.Module, input_shape: tuple[int, ...]) -> nn.Module:
     return model
 
 
-def describe(model: Mapping[str, Any]) -> str:
+def described_model(model: Mapping[str, Any]) -> str:
     return ", ".join(f"model.{key}={value}" for key, value in model.items())
 
 
@@ -128,7 +128,7 @@ def config_class(cls: type[nn.Module]) -> Any:
     return schema if dataclasses.is_dataclass(schema) else None
 
 
-def variants(model: Mapping[str, Any], axes: Sequence[Axis]) -> list[dict[str, Any]]:
+def model_variants(model: Mapping[str, Any], axes: Sequence[Axis]) -> list[dict[str, Any]]:
     """Return the model as configured and at each end of each of its searched numbers."""
     return [dict(model)] + [
         {**model, axis.key.removeprefix("model."): end}
@@ -154,11 +154,11 @@ def tried_rates(axes: Sequence[Axis]) -> list[float]:
 
 def check_numbers(model: Mapping[str, Any], axes: Sequence[Axis]) -> None:
     """Raise BadInput where the model's own config refuses a number; needs no data."""
-    for variant in variants(model, axes):
+    for variant in model_variants(model, axes):
         first: BadInput | None = None
         for rate in tried_rates(axes):
             try:
-                builder(variant, rate, input_shape=(1, 28, 28), n_classes=10)
+                model_builder(variant, rate, input_shape=(1, 28, 28), n_classes=10)
                 break
             except BadInput as error:
                 first = first or error

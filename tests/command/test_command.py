@@ -12,9 +12,9 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from sweep.command.config import SAMPLERS, StudyConfig, TrainConfig
-from sweep.errors import masked
+from sweep.errors import mask_passwords
 from sweep.run import main
-from sweep.study.storage import reason
+from sweep.study.storage import short_reason
 from tests.conftest import CONF, TINY
 
 ROOT = CONF.parent
@@ -188,8 +188,8 @@ BAD = [
 )
 def test_a_password_is_told_nowhere_whatever_is_in_it(url, mistaken):
     error = OSError(f"connection to {url} failed: no host {mistaken!r}")
-    said = f"study.storage={masked(url)}: {reason(error, url)}"
-    for text in (said, masked(said)):
+    said = f"study.storage={mask_passwords(url)}: {short_reason(error, url)}"
+    for text in (said, mask_passwords(said)):
         assert "here" in text and "user" in text
         assert not re.search("TOP|SECRET|TO/P|S@EC|RET", text)
 
@@ -315,9 +315,12 @@ def test_interrupted_and_gone_on(tmp_path, number, code):
         assert process.poll() is None
         time.sleep(0.1)
     second = command(tmp_path, *arguments)
-    assert second[0] == 2 and f"study.name=mine: already running in process {process.pid} on " in second[2]
+    assert (
+        second[0] == 2
+        and f"study.name=mine: already running in process {process.pid} on " in second[2]
+    )
     process.send_signal(number)
     begin = time.monotonic()
     _, err = process.communicate(timeout=60)
     assert process.returncode == code and time.monotonic() - begin < 10
-    assert "the same command goes on from here" in err and "Traceback" not in err
+    assert "run the same command to resume" in err and "Traceback" not in err

@@ -5,7 +5,7 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
-from sweep.command.plan import plans
+from sweep.command.plan import read_plans
 from sweep.errors import BadInput
 from tests.conftest import CONF
 
@@ -17,7 +17,7 @@ def plan(*overrides):
     with initialize_config_dir(str(CONF), version_base="1.3", job_name="run"):
         loader = GlobalHydra.instance().config_loader()
         base = loader.load_configuration("config", list(overrides), run_mode=RunMode.MULTIRUN)
-        return plans(loader, base, DEFAULT, list(overrides))
+        return read_plans(loader, base, DEFAULT, list(overrides))
 
 
 def spaces(*overrides):

@@ -9,7 +9,7 @@ from sweep.command.config import TrainConfig
 from sweep.command.rate import built_rate
 from sweep.engine.optimizer import AdamWSettings
 from sweep.engine.population import Population
-from sweep.engine.proof import prove
+from sweep.engine.proof import prove_way
 from sweep.engine.setting import Candidates, Setting
 from sweep.work import Way
 from sweep.workload.data import Data, Split
@@ -39,7 +39,7 @@ def settings(model, config, data, rates=RATES, zero=False):
 def proven(model, config, data):
     """Return the way in which a model is trained, as a job finds it."""
     zero, at_zero = (setting(model, rate, config, data) for rate in (0.0, built_rate(0.0)))
-    return prove(Candidates(settings(model, config, data), zero, at_zero), config, data, DEVICE)
+    return prove_way(Candidates(settings(model, config, data), zero, at_zero), config, data, DEVICE)
 
 
 def trained(each, seeds, config, data, way=PLAIN, dtype=torch.float64):

@@ -173,17 +173,17 @@ def test_what_a_model_draws_elsewhere_is_keyed_and_shared_by_rates(model, kind, 
     way = proven(model, CONFIG, data)
     assert (way.kind, way.draws) == ("plain", ())
     assert way.why == f"in training it draws from the generator of {kind}"
-    before = generators.states()
+    before = generators.generator_states()
     h.DRAWN.clear()
     trained(settings(model, CONFIG, data), SEEDS, CONFIG, data, way)
-    assert not generators.moved(before)  # the process's own are as they were
-    with generators.put_back():
+    assert not generators.moved_generators(before)  # the process's own are as they were
+    with generators.restoring_states():
         expected = []
         for epoch in range(CONFIG.epochs):
             for step in zip(*(keys(seed, epoch, len(data.train)) for seed in SEEDS), strict=True):
                 for key in step:  # of each seed; then of each of its rates
                     for _ in RATES:
-                        generators.seed(generators.ALL, key)
+                        generators.seed_generators(generators.ALL, key)
                         expected.append(draw())
     assert expected == h.DRAWN
 
@@ -399,7 +399,7 @@ def test_command_trains_apart_what_cannot_be_fused_at_all_rates(sweep, conf, mon
     study = ["model=RateInBand", *STUDY[:-1], "dropout=0.0,0.15,0.3,0.6"]
     mine = losses(sweep(conf, *study))
     plain = Way("plain", device=DEVICE.type, torch=torch.__version__)
-    monkeypatch.setattr("sweep.jobs.job.prove", lambda *args: plain)
+    monkeypatch.setattr("sweep.jobs.job.prove_way", lambda *args: plain)
     assert mine == pytest.approx(losses(sweep(conf, *study, "study.name=again")), rel=1e-4)
 
 
@@ -411,7 +411,7 @@ def test_command_gives_true_losses_where_an_engine_errs(proves, sweep, conf, mon
     wrong_layers(monkeypatch)
     if not proves:
         fused = Way("fused", device=DEVICE.type, torch=torch.__version__)
-        monkeypatch.setattr("sweep.jobs.job.prove", lambda *args: fused)
+        monkeypatch.setattr("sweep.jobs.job.prove_way", lambda *args: fused)
     found = losses(sweep(conf, "model=Net", *STUDY, "study.name=again"))
     assert found == pytest.approx(true, rel=1e-4)
     how = "trained member by member" if proves else "trained again, member by member"

@@ -15,12 +15,12 @@ from sweep.engine.inspection import try_out
 from sweep.engine.noise import order_and_keys
 from sweep.engine.optimizer import AdamWSettings
 from sweep.engine.population import FUSED, Population
-from sweep.engine.proof import prove
+from sweep.engine.proof import prove_way
 from sweep.engine.setting import Candidates, Setting
 from sweep.errors import BadInput
 from sweep.work import Way
 from sweep.workload.data import Data, Split
-from sweep.workload.model import builder, config_class, model_class
+from sweep.workload.model import config_class, model_builder, model_class
 from tests.conftest import CONF, DEVICE, sites
 
 MODELS = {path.stem: yaml.safe_load(path.read_text()) for path in CONF.glob("model/*.yaml")}
@@ -30,7 +30,7 @@ every_model = pytest.mark.parametrize("name", sorted(MODELS))
 
 
 def build(name, rate=0.0, **numbers):
-    return builder({**MODELS[name], **numbers}, rate, (1, 28, 28), 10)
+    return model_builder({**MODELS[name], **numbers}, rate, (1, 28, 28), 10)
 
 
 def population(name, rates, seeds, way=FUSED):
@@ -122,7 +122,7 @@ def test_it_is_proven_to_be_plain_pytorch(name, few):
         [setting(name, rate) for rate in (TINY, 0.4, 0.8)], setting(name, 0), setting(name, TINY)
     )
     config = TrainConfig(batch_size=48)  # the last batch is ragged
-    way = prove(some, config, Data(few, few, few, ""), DEVICE)
+    way = prove_way(some, config, Data(few, few, few, ""), DEVICE)
     on_cpu = name == "cnn" and DEVICE.type == "cpu"
     assert (way.kind, way.why) == (
         ("plain", "convolutions on a CPU are faster so") if on_cpu else ("fused", "")

@@ -15,7 +15,7 @@ from models.mlp import MLP, MLPConfig
 from sweep.command.config import TrainConfig
 from sweep.command.rate import TINY
 from sweep.engine import generators
-from sweep.engine.noise import Noise, order_and_keys, site_keys, uniform
+from sweep.engine.noise import Noise, hashed_uniform, order_and_keys, site_keys
 from sweep.engine.optimizer import AdamWSettings
 from sweep.engine.population import Population
 from sweep.engine.setting import Setting
@@ -99,7 +99,7 @@ def test_masks_are_independent_across_seeds_sites_and_steps(other):
 
 
 def test_noise_is_uniform():
-    noise = uniform(torch.arange(8, dtype=torch.int32), torch.Size([100_000])).double()
+    noise = hashed_uniform(torch.arange(8, dtype=torch.int32), torch.Size([100_000])).double()
     assert noise.min() >= 0 and noise.max() < 1
     counts = torch.stack([torch.histc(row, 100, 0, 1) for row in noise])
     chi2 = ((counts - 1000) ** 2 / 1000).sum(1)  # 99 degrees of freedom: mean 99, sd 14
@@ -114,12 +114,14 @@ def test_noise_drawn_ahead_is_that_of_each_step():
     for step in (0, 1, 4, 5):
         noise.move(step)
         for site, shape in ((0, SHAPE), (3, torch.Size((2,)))):
-            assert torch.equal(noise(site, shape), uniform(site_keys(keys[step], site), shape))
+            assert torch.equal(
+                noise(site, shape), hashed_uniform(site_keys(keys[step], site), shape)
+            )
 
 
 def numbers(site=0, shape=SHAPE):
     """Return the published noise of a site in step 0 of seed 0."""
-    return uniform(site_keys(keys_of_step(0, [0]), site), shape)[0]
+    return hashed_uniform(site_keys(keys_of_step(0, [0]), site), shape)[0]
 
 
 X = torch.randn(SHAPE, generator=torch.Generator().manual_seed(1))
@@ -270,13 +272,13 @@ def test_generators_are_left_as_they_were_found():
     def draws():
         return torch.randperm(1000).tolist(), np.random.rand(), random.random()
 
-    with generators.put_back():
+    with generators.restoring_states():
         expected = draws()
-    with generators.put_back():
-        generators.seed(generators.ALL, 5)
-        before = generators.states()
+    with generators.restoring_states():
+        generators.seed_generators(generators.ALL, 5)
+        before = generators.generator_states()
         one = draws()
-        assert generators.moved(before) == {"torch", "numpy", "Python"}
-        generators.seed(generators.ALL, 5)
+        assert generators.moved_generators(before) == {"torch", "numpy", "Python"}
+        generators.seed_generators(generators.ALL, 5)
         assert draws() == one != expected
     assert draws() == expected

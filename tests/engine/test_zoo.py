@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from sweep.command.config import TrainConfig
 from sweep.engine import proof
-from sweep.engine.noise import order_and_keys, site_keys, uniform
+from sweep.engine.noise import hashed_uniform, order_and_keys, site_keys
 from tests.conftest import DEVICE
 from tests.engine import zoo
 from tests.engine.members import (
@@ -111,7 +111,7 @@ class Masks:
         self.key, self.site = key, 0
 
     def __call__(self, rate, *shape):
-        numbers = uniform(site_keys(self.key, self.site), torch.Size(shape))[0]
+        numbers = hashed_uniform(site_keys(self.key, self.site), torch.Size(shape))[0]
         self.site += 1
         return (numbers < 1 - rate).double() / (1 - rate)
 

@@ -74,7 +74,7 @@ def test_a_lost_device_is_taken_for_no_trials_fault_but_the_culprits(sweep, monk
     from sweep.jobs import job
 
     monkeypatch.setattr(job, "device_lost", False)  # in the end it is put back
-    real, trained = job.train, []
+    real, trained = job.train_population, []
 
     def train(config, work, *places):
         trained.append([trial.number for trial in work.trials])
@@ -82,7 +82,7 @@ def test_a_lost_device_is_taken_for_no_trials_fault_but_the_culprits(sweep, monk
             raise torch.AcceleratorError("CUDA error: device-side assert triggered")
         return real(config, work, *places)
 
-    monkeypatch.setattr(job, "train", train)
+    monkeypatch.setattr(job, "train_population", train)
     command = "dropout=0.0,0.1,0.2,0.3,0.4", "study.name=mine", "train.fuse=8"
     for _ in range(2):
         with pytest.raises(SweepFailed, match="same command"):
@@ -98,7 +98,7 @@ def test_when_everything_fails_the_command_does_and_can_be_repeated(sweep, monke
     from sweep.jobs import job
 
     with monkeypatch.context() as patch:
-        patch.setattr(job, "train", lambda *_: 1 / 0)
+        patch.setattr(job, "train_population", lambda *_: 1 / 0)
         with pytest.raises(SweepFailed, match="ZeroDivisionError"):
             sweep("dropout=0.0,0.2", "study.name=mine")
     folder = sweep("dropout=0.0,0.2", "study.name=mine")

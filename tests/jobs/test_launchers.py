@@ -18,12 +18,11 @@ from optuna.trial import TrialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sweep.command.arguments import check_installed
-from sweep.errors import BadInput, SweepFailed, Unreachable
-from sweep.jobs import claim, job
-from sweep.jobs import results as result
+from sweep.errors import BadInput, Revoked, SweepFailed, Unreachable
+from sweep.jobs import claim, job, training
 from sweep.jobs.partition import partition
+from sweep.jobs.training import Training, hydra_quoted
 from sweep.work import Trial
-from sweep.jobs.training import Training, quoted
 from tests.command.test_command import ROOT, command, start
 from tests.conftest import job_folders, load_study
 
@@ -196,7 +195,7 @@ def test_interrupted_workers_end_and_the_same_command_goes_on(tmp_path, launcher
     process.send_signal(signal.SIGTERM)
     begin = time.monotonic()
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 143 and "the same command goes on" in err, err
+    assert process.returncode == 143 and "run the same command to resume" in err, err
     while any(Path(f"/proc/{pid}").exists() and opened(pid) for pid in pids):
         assert time.monotonic() - begin < 10
         time.sleep(0.1)
@@ -276,7 +275,7 @@ def test_a_job_that_runs_is_waited_for_and_one_that_is_late_does_nothing(tmp_pat
     running.mkdir()
 
     def run():
-        with claim.claimed(running):
+        with claim.hold_claim(running):
             started.set()
             time.sleep(0.5)
             ended.set()
@@ -284,25 +283,25 @@ def test_a_job_that_runs_is_waited_for_and_one_that_is_late_does_nothing(tmp_pat
     started = threading.Event()
     threading.Thread(target=run).start()
     assert started.wait(5)
-    claim.settle([running, late])
+    claim.revoke_and_wait([running, late])
     assert ended.is_set() and "waiting for" in capsys.readouterr().err
     for folder in (running, late):
-        with pytest.raises(claim.Withdrawn), claim.claimed(folder):
+        with pytest.raises(Revoked), claim.hold_claim(folder):
             raise AssertionError("it must not run")
 
 
 def test_what_a_job_could_not_write_its_owner_does(sweep, monkeypatch, tmp_path):
     """As where they share no folder: the files of the jobs are gone when the launcher returns."""
     expected = points(sweep("dropout=0.0,0.25", "study.name=shared"))
-    real, gone = Training.take_in, []
+    real, gone = Training.accept, []
 
-    def take_in(training, number, returned):
+    def accept(training, number, end):
         for path in [*training.folder.glob("dropout=*/*"), *training.folder.glob("jobs/*/r*")]:
             gone.append(path.name[:6])
             path.unlink()
-        real(training, number, returned)
+        real(training, number, end)
 
-    monkeypatch.setattr(Training, "take_in", take_in)
+    monkeypatch.setattr(Training, "accept", accept)
     folder = sweep("dropout=0.0,0.25", "study.name=mine")
     assert sorted(gone) == ["events", "events", "result"]
     assert points(folder) == expected and len(expected) == 2
@@ -363,17 +362,17 @@ def test_machines_that_share_no_folder(basic, cluster, tmp_path):
 
 @pytest.mark.parametrize("path", ["/a b/c", "/it's", '/"x"', r"/a\b", r"/a\\b", "/a\\", r"/a\'b"])
 def test_a_path_reaches_a_job_as_it_is(path):
-    override = OverridesParser.create().parse_override(f"data.root='{quoted(path)}'")
+    override = OverridesParser.create().parse_override(f"data.root='{hydra_quoted(path)}'")
     assert override.value() == path
 
 
 def test_a_study_that_fails_leaves_the_others_alone(sweep, monkeypatch, tmp_path):
-    real = job.train
+    real = job.train_population
 
     def train(config, *rest):
         return 1 / 0 if config.data["n_train"] == 150 else real(config, *rest)
 
-    monkeypatch.setattr(job, "train", train)
+    monkeypatch.setattr(job, "train_population", train)
     with pytest.raises(SweepFailed, match="ZeroDivisionError"):
         sweep("dropout=0.0,0.2", "data.n_train=150,200")
     ended = [load_study(path.parent).trials for path in tmp_path.glob("runs/*/answer.json")]
@@ -381,15 +380,16 @@ def test_a_study_that_fails_leaves_the_others_alone(sweep, monkeypatch, tmp_path
 
 
 def test_a_job_whose_result_is_never_there_is_not_run_for_ever(sweep, monkeypatch):
-    real, trained = job.train, []
+    real, trained = job.train_population, []
 
     def train(*given):
         trained.append(given)
         return real(*given)
 
-    monkeypatch.setattr(job, "train", train)
-    monkeypatch.setattr(result, "write", lambda folder, text: None)
-    with pytest.raises(Unreachable, match="left no result; the same command goes on"):
+    monkeypatch.setattr(job, "train_population", train)
+    for module in (job, training):
+        monkeypatch.setattr(module, "write_result", lambda folder, end: None)
+    with pytest.raises(Unreachable, match=r"no result\); run the same command to resume"):
         sweep("dropout=0.0,0.2", "study.max_retries=1")
     assert len(trained) == 2
 

@@ -9,8 +9,8 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from sweep.show.curves import Curves, Run, band
-from sweep.show.markdown import verdict
+from sweep.show.curves import Curves, Run, band_tags
+from sweep.show.markdown import verdict_list
 from tests.conftest import load_study
 
 METRICS = {"val_loss": [[1.0, 3.0], [2.0, 2.0]]}
@@ -74,7 +74,7 @@ def test_verdict_is_text_that_markdown_leaves_alone(sweep):
     told = events(folder).Tensors("answer/verdict/text_summary")[-1].tensor_proto.string_val[0]
     answer = json.loads((folder / "answer.json").read_text())
     answer["warnings"] = ["a *star*, a [link](x) and <b>"]
-    assert r"a \*star\*, a \[link\](x) and \<b\>" in verdict(answer)
+    assert r"a \*star\*, a \[link\](x) and \<b\>" in verdict_list(answer)
     assert "confirmed: loss" in told.decode() and "| rate |" in told.decode()
 
 
@@ -123,7 +123,7 @@ def test_points_and_bands_can_be_read_while_it_trains(tmp_path):
     with Curves(tmp_path, runs) as curves:
         curves.log(1, METRICS)
         seen = events(tmp_path / runs[0].name)
-        low, high = (seen.Scalars(tag)[0].value for tag in band("loss/val"))
+        low, high = (seen.Scalars(tag)[0].value for tag in band_tags("loss/val"))
         assert seen.Scalars("loss/val")[0].value == 2.0
         assert (low, high) == (0.0, 4.0)  # two standard errors: 2 * sqrt(2) / sqrt(2)
         assert status(tmp_path / runs[0].name) == "running"

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from sweep.answer.gain import LOOKS
-from sweep.show.sentences import sentences
+from sweep.show.sentences import answer_sentences
 from sweep.workload import data
 from tests.conftest import CONF, job_folders, load_study
 
@@ -92,19 +92,19 @@ def test_report_command_says_it_again(answered):
         text=True,
     )
     assert bad.returncode == 2
-    assert bad.stderr.startswith("error: nowhere: must be runs/<study>, with a study.db in it")
+    assert bad.stderr.startswith("error: nowhere: not a study folder")
 
 
 def test_test_samples_are_read_by_the_confirmation_only(sweep, monkeypatch):
     reads = []
-    real = data.read
+    real = data.read_split
     data.load_once.cache_clear()
 
     def read(config, split):
         reads.append(split)
         return real(config, split)
 
-    monkeypatch.setattr(data, "read", read)
+    monkeypatch.setattr(data, "read_split", read)
     folder = sweep("dropout=0.0,0.5")
     assert set(reads) == {"train", "val"}
     assert json.loads((folder / "answer.json").read_text())["test"] is None
@@ -147,15 +147,17 @@ def test_words_of_each_verdict(answered):
     answer = json.loads((folder / "answer.json").read_text())
     answer["gain"] = {"value": -0.02, "low": -0.03, "high": -0.01, "seeds": 5, "needed": None}
     answer["verdict"] = answer["gain"]["verdict"] = "hurts"
-    text = "\n".join(sentences(answer))
+    text = "\n".join(answer_sentences(answer))
     assert "dropout hurts: validation loss 0.0200 higher than without" in text
     assert "(95%: 0.0100 to 0.0300, 5 fresh seeds)" in text
     answer["verdict"] = answer["gain"]["verdict"] = "no evidence"
     answer["gain"]["needed"] = 40
-    assert "about 40 seeds would resolve" in "\n".join(sentences(answer))
+    assert "about 40 seeds would resolve" in "\n".join(answer_sentences(answer))
     answer["verdict"] = "no dropout"
-    assert "no dropout is best" in "\n".join(sentences(answer))
+    assert "no dropout is best" in "\n".join(answer_sentences(answer))
     answer["best"]["dropout"] |= {"low": 0.1, "high": 0.5, "values": [0.1, 0.3, 0.5]}
-    assert "; 0.1, 0.3 and 0.5 are as good (95%)" in "\n".join(sentences(answer))
+    assert "; 0.1, 0.3 and 0.5 are as good (95%)" in "\n".join(answer_sentences(answer))
     answer["best"]["set"]["dropout"] |= {"high": 0.8, "edge": "high"}
-    assert "the highest dropout searched, 0.8, is among the best" in "\n".join(sentences(answer))
+    assert "the highest dropout searched, 0.8, is among the best" in "\n".join(
+        answer_sentences(answer)
+    )

@@ -12,7 +12,7 @@ from sweep.engine.population import Population
 from sweep.engine.setting import Setting
 from sweep.study import confirm
 from sweep.work import CONFIRMATION, seeds_of
-from sweep.workload.data import load
+from sweep.workload.data import load_data
 from tests.conftest import DEVICE, MNIST5K, job_folders, load_study
 
 ROBUST = ["dropout=0.3,0.5", "study.confirm=true", "study.robustness=true"]
@@ -24,7 +24,7 @@ def test_conclusion_at_a_third_and_three_times_the_learning_rate(sweep, capsys):
     rate = answer["best"]["params"]["dropout"]
     seeds = seeds_of(CONFIRMATION + len(LOOKS), LOOKS[0])
     assert not set(seeds) & set(answer["confirmation"]["seeds"])
-    data = load(MNIST5K | {"n_train": 200, "n_val": 100}).to(DEVICE)
+    data = load_data(MNIST5K | {"n_train": 200, "n_val": 100}).to(DEVICE)
     for there, lr in zip(answer["robustness"], (1e-3 / 3, 3e-3), strict=True):
         assert there["lr"] == pytest.approx(lr)
         settings = [

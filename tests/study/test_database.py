@@ -164,7 +164,9 @@ def test_a_second_owner_is_refused_whatever_its_folder(server, tmp_path):
     with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
         assert connection.execute(LOCKS["postgresql"].replace(":name", "'mine'")).fetchone()[0]
         code, out, err = command(there, *arguments)
-    assert (code, out) == (2, "") and re.search(r"study\.name=mine: already running in process \d+ on ", err)
+    assert (code, out) == (2, "") and re.search(
+        r"study\.name=mine: already running in process \d+ on ", err
+    )
     assert list(there.iterdir()) == []
     code, _, err = command(there, *arguments)
     assert code == 0 and len(trials(url, "mine")) == 8, err

@@ -8,7 +8,7 @@ import sys
 import optuna
 import pytest
 
-from sweep.study.sources import changes, sources
+from sweep.study.sources import changed_sources, study_sources
 from tests.conftest import TINY
 from tests.workload.test_your_own import DATA, PACKAGE, clone, write  # noqa: F401
 
@@ -110,7 +110,7 @@ def test_sources_are_the_files_that_are_imported_and_versions_of_libraries(folde
     for path, text in files.items():
         (folder / path).parent.mkdir(exist_ok=True, parents=True)
         (folder / path).write_text(text)
-    found = sources(["zone.net.Net", "sweep.workload.digits.mnist5k"])
+    found = study_sources(["zone.net.Net", "sweep.workload.digits.mnist5k"])
     assert found.pop("PyYAML")
     assert found == {
         path: hashlib.sha256(text.encode()).hexdigest()
@@ -121,7 +121,7 @@ def test_sources_are_the_files_that_are_imported_and_versions_of_libraries(folde
     (folder / "zone/above.py").touch()
     (folder / "above.py").touch()
     (folder / "zone/near.py").write_text("import zone.other\n")
-    assert changes(found, sources(["zone.net.Net"])) == [
+    assert changed_sources(found, study_sources(["zone.net.Net"])) == [
         "lone.py is gone",
         "zone/near.py has changed",
         "zone/other.py is new",
@@ -135,6 +135,8 @@ def test_a_class_named_where_it_is_not_written_is_followed(folder):
     (folder / "depot.py").write_text(
         "from torch import nn\ndef make():\n  return type('Net', (nn.Module,), {})\n"
     )
-    assert set(sources(["shop.Net"])) == {"shop.py", "depot.py"}
-    assert sources(["torchvision.models.AlexNet"]).keys() == {"torchvision"}
-    assert set(sources(["models.mlp.MLP", "sweep.workload.digits.mnist"])) == {"models/mlp.py"}
+    assert set(study_sources(["shop.Net"])) == {"shop.py", "depot.py"}
+    assert study_sources(["torchvision.models.AlexNet"]).keys() == {"torchvision"}
+    assert set(study_sources(["models.mlp.MLP", "sweep.workload.digits.mnist"])) == {
+        "models/mlp.py"
+    }

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
 
-from sweep.study.storage import create
+from sweep.study.storage import create_database
 from tests.conftest import load_study, values
 
 
@@ -39,7 +39,7 @@ def schema(path):
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 9, 13])
 def test_a_database_is_there_whole_or_not_at_all(tmp_path, n):
     whole, path, statements = tmp_path / "whole.db", tmp_path / "study.db", []
-    create(whole)
+    create_database(whole)
 
     def strike(connection, cursor, statement, *_):
         statements.extend([statement] if statement.strip().startswith("CREATE") else [])
@@ -48,9 +48,9 @@ def test_a_database_is_there_whole_or_not_at_all(tmp_path, n):
 
     event.listen(Engine, "before_cursor_execute", strike)
     with pytest.raises(KeyboardInterrupt):
-        create(path)
+        create_database(path)
     event.remove(Engine, "before_cursor_execute", strike)
     assert not path.exists()
-    create(path)
+    create_database(path)
     assert schema(path) == schema(whole) and len(schema(whole)) > 12
     assert [p.name for p in tmp_path.iterdir() if "tmp" in p.name] == []

@@ -15,7 +15,7 @@ from sweep.engine.population import Population
 from sweep.engine.setting import Setting
 from sweep.errors import DataUnavailable
 from sweep.show import curves
-from sweep.workload.data import load
+from sweep.workload.data import load_data
 from tests.conftest import DEVICE, load_study
 
 
@@ -29,7 +29,7 @@ def test_a_list_is_trained_rate_by_rate_as_a_population_alone(sweep):
         "n_val": 100,
         "split_seed": 0,
     }
-    data = load(config).to(DEVICE)
+    data = load_data(config).to(DEVICE)
     settings = [
         Setting(lambda rate=rate: MLP(MLPConfig(dropout=rate, width=16)), AdamWSettings(1e-3, 0.01))
         for rate in (0.0, 0.5, 0.2)
@@ -70,7 +70,7 @@ def test_tensorboard_shows_each_trial_epoch_by_epoch(sweep):
         events.Reload()
         tags = set(curves.TAGS.values())
         assert set(events.Tags()["scalars"]) == tags | {
-            end for tag in tags for end in curves.band(tag)
+            end for tag in tags for end in curves.band_tags(tag)
         }
         points = events.Scalars("loss/val")
         assert [p.step for p in points] == [1, 2, 3]

@@ -64,7 +64,7 @@ def test_impossible_splits_are_refused(change):
 
 
 def test_samples_are_normalised_on_the_way_out():
-    loaded = data.load(CONFIG)
+    loaded = data.load_data(CONFIG)
     x, _ = loaded.train[torch.arange(len(loaded.train))]
     assert loaded.train.inputs.dtype == torch.uint8
     assert abs(x.mean()) < 1e-4 and abs(x.std() - 1) < 1e-4
@@ -76,7 +76,7 @@ def test_search_does_not_read_the_test_set(monkeypatch):
     asked = []
     real = digits.mnist5k
     monkeypatch.setattr(digits, "mnist5k", lambda c, split: asked.append(split) or real(c, split))
-    data.load({**CONFIG, "split_seed": 5})
+    data.load_data({**CONFIG, "split_seed": 5})
     assert asked == ["train", "val"]
 
 
@@ -241,7 +241,9 @@ def test_a_payload_is_refused_and_not_called(target, tmp_path, monkeypatch):
     seen = []
     for split in ("train", tmp_path / "x"):
         with pytest.raises(BadInput, match=f"data._target_={target}: "):
-            data.read({"_target_": target, "cmd": f"touch {tmp_path}/ran", "hook": seen}, split)
+            data.read_split(
+                {"_target_": target, "cmd": f"touch {tmp_path}/ran", "hook": seen}, split
+            )
     assert not seen and list(tmp_path.iterdir()) == []
 
 
@@ -252,7 +254,7 @@ def test_a_function_of_other_parameters_is_no_data_set(monkeypatch):
     monkeypatch.setattr(data, "named", lambda a, *, b=0: called.append(1), raising=False)
     for name in ("three", "many", "named"):
         with pytest.raises(BadInput, match="must be a function"):
-            data.read({"_target_": f"sweep.workload.data.{name}"}, "train")
+            data.read_split({"_target_": f"sweep.workload.data.{name}"}, "train")
     assert not called
 
 
@@ -280,7 +282,7 @@ def test_what_is_no_data_is_refused_by_name(monkeypatch, split, strange):
     monkeypatch.setattr(data, "own", lambda config, split: splits[split], raising=False)
     config = {"_target_": "sweep.workload.data.own", "case": f"{strange} {split}"}
     with pytest.raises(BadInput, match=r"data\._target_=sweep\.workload\.data\.own: ") as caught:
-        data.load_test(config, data.load(config))
+        data.load_test_split(config, data.load_data(config))
     assert "\n" not in str(caught.value)
 
 
@@ -292,7 +294,7 @@ def test_splits_of_other_samples_are_refused(monkeypatch, split, other):
     monkeypatch.setattr(data, "own", lambda config, split: splits[split], raising=False)
     config = {"_target_": "sweep.workload.data.own", "case": f"{split} {other[0].dtype}"}
     with pytest.raises(BadInput, match=f"of '{split}' .*; they must be alike"):
-        data.load_test(config, data.load(config))
+        data.load_test_split(config, data.load_data(config))
 
 
 def test_a_class_that_only_the_test_set_has_is_refused(monkeypatch):
@@ -300,33 +302,33 @@ def test_a_class_that_only_the_test_set_has_is_refused(monkeypatch):
     monkeypatch.setattr(data, "own", lambda config, split: splits[split], raising=False)
     config = {"_target_": "sweep.workload.data.own", "case": "classes"}
     with pytest.raises(BadInput, match="'test' has classes beyond the 2"):
-        data.load_test(config, data.load(config))
+        data.load_test_split(config, data.load_data(config))
 
 
 def test_what_ends_the_program_is_refused_instead(tmp_path, monkeypatch):
     (tmp_path / "leaves_at_once.py").write_text("raise SystemExit(5)")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(BadInput, match="cannot be imported: it ends"):
-        data.read({"_target_": "leaves_at_once.read"}, "train")
+        data.read_split({"_target_": "leaves_at_once.read"}, "train")
     monkeypatch.setattr(data, "own", lambda config, split: sys.exit(7), raising=False)
     with pytest.raises(BadInput, match="SystemExit: 7"):
-        data.read({"_target_": "sweep.workload.data.own"}, "train")
+        data.read_split({"_target_": "sweep.workload.data.own"}, "train")
 
 
 def test_gradients_are_left_behind_and_one_class_is_none(monkeypatch):
     grown = FLOATS.clone().requires_grad_()
     monkeypatch.setattr(data, "own", lambda config, split: (grown * 2, CLASSES), raising=False)
-    assert not data.load(
+    assert not data.load_data(
         {"_target_": "sweep.workload.data.own", "case": "grown"}
     ).train.inputs.requires_grad
     monkeypatch.setattr(data, "own", lambda config, split: (FLOATS, 0 * CLASSES), raising=False)
     with pytest.raises(BadInput, match="has one class only"):
-        data.load({"_target_": "sweep.workload.data.own", "case": "alone"})
+        data.load_data({"_target_": "sweep.workload.data.own", "case": "alone"})
 
 
 def test_stratified_is_nested():
     labels = np.repeat([0, 1, 2], [50, 30, 20])
-    few = data.stratified(labels, 20, np.random.default_rng(1))
-    many = data.stratified(labels, 60, np.random.default_rng(1))
+    few = data.stratified_rows(labels, 20, np.random.default_rng(1))
+    many = data.stratified_rows(labels, 60, np.random.default_rng(1))
     assert set(few) < set(many)
     assert np.bincount(labels[few]).tolist() == [10, 6, 4]

@@ -14,8 +14,8 @@ from sweep.command.config import TrainConfig
 from sweep.command.space import Axis, read_axis
 from sweep.engine.inspection import try_out
 from sweep.errors import BadInput
-from sweep.workload.data import load
-from sweep.workload.model import builder, check_numbers
+from sweep.workload.data import load_data
+from sweep.workload.model import check_numbers, model_builder
 from tests.conftest import MNIST5K
 
 HERE = "tests.workload.test_model"
@@ -200,7 +200,7 @@ class Dataclassed(Plain):
         super().__init__(SimpleNamespace(**vars(config), n_classes=10))
 
 
-DATA = load(MNIST5K)
+DATA = load_data(MNIST5K)
 
 
 def attempt(name, *keys):
@@ -217,12 +217,12 @@ def test_a_bare_config_object_is_enough():
 
 
 def test_parameter_count():
-    model = builder({**MLP_YAML, "width": 256}, 0.5, (1, 28, 28), 10)()
+    model = model_builder({**MLP_YAML, "width": 256}, 0.5, (1, 28, 28), 10)()
     assert sum(p.numel() for p in model.parameters()) == 269_322
 
 
 def test_a_model_without_a_dataclass_gets_a_namespace():
-    model = builder({"_target_": f"{HERE}.Plain", "units": 8}, 0.6, (1, 28, 28), 10)()
+    model = model_builder({"_target_": f"{HERE}.Plain", "units": 8}, 0.6, (1, 28, 28), 10)()
     assert model.drop.p == 0.3
 
 
@@ -254,7 +254,10 @@ def test_models_as_people_write_them_are_taken(name):
         ),
         ("Without", "dropout is searched, but .*: nothing drops"),
         ("Narrow", r"gives \(5,\) for a sample, not the 10 classes"),
-        ("Always", r"drops in evaluation too: dropout at rate 0\.2 \(tests/workload/test_model\.py:"),
+        (
+            "Always",
+            r"drops in evaluation too: dropout at rate 0\.2 \(tests/workload/test_model\.py:",
+        ),
         ("Parallel", "head is DataParallel: a model must be on one device"),
         ("Broken", r"model\.units=8: .* \(tests/workload/test_model\.py:\d+\)$"),
         ("Mute", r"model\.units=8: AssertionError \(tests/workload/test_model\.py:"),
@@ -276,7 +279,7 @@ def test_models_that_cannot_be_searched_are_refused(name, complaint):
 def test_the_rate_belongs_in_no_yaml():
     model = {"_target_": f"{HERE}.Plain", "units": 8, "dropout": 0.3}
     with pytest.raises(BadInput, match=r"model\.dropout=0\.3: is what is searched"):
-        builder(model, 0.5, (1, 28, 28), 10)
+        model_builder(model, 0.5, (1, 28, 28), 10)
 
 
 def test_a_rate_that_no_module_uses_is_refused():
@@ -304,7 +307,7 @@ def test_dropout_before_batch_normalisation_is_worth_a_warning():
 )
 def test_the_dataclass_beside_the_model_is_its_schema(change, complaint):
     with pytest.raises(BadInput, match=complaint):
-        builder({**MLP_YAML, **change}, 0.5, (1, 28, 28), 10)
+        model_builder({**MLP_YAML, **change}, 0.5, (1, 28, 28), 10)
 
 
 def test_both_ends_of_a_searched_number_are_checked():
