@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sweep.workload.digits import BUNDLED, SHA256, folder_of, read_pair
+from sweep.workload.digits import BUNDLED, checksums, folder_of, read_pair
 
 PER_CLASS = 500
 
@@ -32,7 +32,7 @@ def main() -> None:
         if args.write:
             (BUNDLED / f"{name}.gz").write_bytes(gzip.compress(content, 9, mtime=0))
         digest = hashlib.sha256(content).hexdigest()
-        if digest != SHA256[f"mnist5k/{name}"]:
+        if digest != checksums()[f"mnist5k/{name}"]:
             raise SystemExit(f"{name}: {digest} is not what sweep/workload/SHA256SUMS says")
         print(f"{name}: verified")
 

@@ -104,41 +104,42 @@ def read_plans(
     parser = OverridesParser.create(loader)
     given = parser.parse_overrides(list(arguments))
     keys = {_override_key(override) for override in given}
-    given = [
-        o for o in parser.parse_overrides(list(defaults)) if _override_key(o) not in keys
-    ] + given
-
-    fixed: list[Override] = []
-    each: list[list[Override]] = []
-    searched: list[Override] = []
-    for override in given:
-        key = _override_key(override)
+    default = [o for o in parser.parse_overrides(list(defaults)) if _override_key(o) not in keys]
+    roles: dict[str, list[Override]] = {"fixed": [], "studies": [], "searched": []}
+    for override in default + given:
         _warn_duplicates(override)
-        if key == "dropout":
-            searched.append(override)
-        elif not override.is_sweep_override():
-            fixed.append(override)
-        elif _makes_studies(loader, base, override):
-            each.append(_listed_choices(parser, override))
-        elif key.startswith("model.") or key in ("train.lr", "train.weight_decay"):
-            searched.append(override)
-        elif OmegaConf.select(base, key, default=base) is base:
-            raise _no_such(base, override)
-        else:
-            raise BadInput(
-                f"{override.input_line}: {key} cannot be swept; searched in one study: {SEARCHED}; "
-                f"one study each: {EACH}"
-            )
-    searched.sort(key=_override_key)  # dropout first; the order typed changes nothing
+        roles[_role(loader, base, override)].append(override)
+    each = [_listed_choices(parser, override) for override in roles["studies"]]
+    # dropout first; the order typed changes nothing
+    searched = sorted(roles["searched"], key=_override_key)
     if not searched or _override_key(searched[0]) != "dropout":
         raise BadInput("hydra.sweeper.params: must hold a search for dropout")
     studies = [
-        _read_plan(loader, base, [*fixed, *combination], searched)
+        _read_plan(loader, base, [*roles["fixed"], *combination], searched)
         for combination in itertools.product(*each)
     ]
     for plan in studies:
         _check_plan(plan, keys, several=len(studies) > 1)
     return studies
+
+
+def _role(loader: ConfigLoader, base: DictConfig, override: Override) -> str:
+    """Return what an override does: it is fixed, searched, or makes one study for each value."""
+    key = _override_key(override)
+    if key == "dropout":
+        return "searched"
+    if not override.is_sweep_override():
+        return "fixed"
+    if _makes_studies(loader, base, override):
+        return "studies"
+    if key.startswith("model.") or key in ("train.lr", "train.weight_decay"):
+        return "searched"
+    if OmegaConf.select(base, key, default=base) is base:
+        raise _no_such(base, override)
+    raise BadInput(
+        f"{override.input_line}: {key} cannot be swept; searched in one study: {SEARCHED}; "
+        f"one study each: {EACH}"
+    )
 
 
 def _warn_duplicates(override: Override) -> None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -61,7 +62,7 @@ class StudyRun:
             yield from self._confirm()
 
     @property
-    def folder(self) -> Any:
+    def folder(self) -> Path:
         return self.training.folder
 
     def _confirm(self) -> TrainingRequests[None]:

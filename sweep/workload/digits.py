@@ -10,6 +10,7 @@ import socket
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -24,12 +25,12 @@ from sweep.workload.data import stratified_rows
 
 BUNDLED = Path(__file__).parent / "mnist5k"
 
-SHA256 = {  # of the unpacked idx files; those of torchvision's md5 unpack to these
-    name: digest
-    for digest, name in map(
-        str.split, (Path(__file__).parent / "SHA256SUMS").read_text().splitlines()
-    )
-}
+
+@cache
+def checksums() -> dict[str, str]:
+    """Return the SHA256 of each unpacked idx file, by "<data set>/<file>"."""
+    lines = (Path(__file__).parent / "SHA256SUMS").read_text().splitlines()
+    return {name: digest for digest, name in map(str.split, lines)}
 
 
 def mnist(config: SimpleNamespace, split: str) -> tuple[Tensor, Tensor]:
@@ -94,7 +95,7 @@ def _as_tensors(images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]
 
 def folder_of(name: str, root: Path, download: bool) -> Path:
     """Return the folder that holds the files, packed or not, after a download if it must be."""
-    wanted = [path.removeprefix(f"{name}/") for path in SHA256 if path.startswith(f"{name}/")]
+    wanted = [path.removeprefix(f"{name}/") for path in checksums() if path.startswith(f"{name}/")]
     for folder in (root / name / "raw", root):
         if all(_find_file(folder, file) for file in wanted):
             return folder
@@ -159,7 +160,7 @@ def _read_idx(folder: Path, name: str, file: str) -> np.ndarray:
         content = gzip.decompress(packed) if path.suffix == ".gz" else packed
     except (OSError, EOFError, zlib.error) as error:
         raise DataDamaged(f"{path} cannot be read ({error}): delete it and run again") from None
-    if hashlib.sha256(content).hexdigest() != SHA256[f"{name}/{file}"]:
+    if hashlib.sha256(content).hexdigest() != checksums()[f"{name}/{file}"]:
         raise DataDamaged(
             f"{path} is damaged: its checksum is not {name}'s; delete it and run again"
         )

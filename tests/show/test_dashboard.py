@@ -113,7 +113,7 @@ def test_a_run_that_diverged_is_a_failure_and_a_stopped_one_is_not_over(tmp_path
         curves.log(2, {"val_loss": [[1.0, float("inf")], [2.0, 2.0]]})
     assert [status(tmp_path / run.name) for run in runs] == ["failure", "success"]
     for stop, expected in ((KeyboardInterrupt, "running"), (RuntimeError, "failure")):
-        with pytest.raises(stop), Curves(tmp_path, runs) as curves:
+        with pytest.raises(stop), Curves.begin_anew(tmp_path, runs) as curves:
             raise stop
         assert [status(tmp_path / run.name) for run in runs] == [expected] * 2
 

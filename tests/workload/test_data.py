@@ -157,7 +157,7 @@ def mirror(monkeypatch):
     md5 = [(name, hashlib.md5(content).hexdigest()) for name, content in files.items()]
     for name, content in files.items():
         sha = hashlib.sha256(gzip.decompress(content)).hexdigest()
-        monkeypatch.setitem(digits.SHA256, f"MNIST/{name.removesuffix('.gz')}", sha)
+        monkeypatch.setitem(digits.checksums(), f"MNIST/{name.removesuffix('.gz')}", sha)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
