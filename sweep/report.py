@@ -1,7 +1,7 @@
 """A study's report: the table, report.md, answer.json, the figures.
 
 python -m sweep.report runs/<study>                       print and redraw it, also while it runs
-python -m sweep.report runs/<study> study.storage=<URL>   the same where it is in a database
+python -m sweep.report runs/<study> study.storage=<URL>   the same for a study in a database
 """
 
 import sys
@@ -15,7 +15,7 @@ from sweep.study.storage import load_study, sqlite_url
 
 
 def main() -> int:
-    """Print a study again, finished or not, and draw it anew."""
+    """Print a study again, finished or not, and redraw its pictures."""
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(__doc__)
         return 0

@@ -55,7 +55,7 @@ class Work:
     trials: list[Trial]
     test: bool = False  # whether the test samples are read at the end
     way: Way | None = None  # how they are trained, if a job has found it out already
-    points: list[dict[str, Any]] = field(default_factory=list)  # what it is found out with
+    points: list[dict[str, Any]] = field(default_factory=list)  # the points with which a job finds it out
 
     @property
     def title(self) -> str:

@@ -73,7 +73,7 @@ def axes(study: optuna.Study) -> list[Axis]:
 
 
 def rows(study: optuna.Study) -> tuple[list[Row], list[Row]]:
-    """Return the trials, and the baselines that were trained beside them."""
+    """Return the trials, and the baselines that were trained in addition to them."""
     trials = []
     for trial in study.get_trials(deepcopy=False):
         row: Row = {"number": trial.number, "params": trial.params}
@@ -83,10 +83,10 @@ def rows(study: optuna.Study) -> tuple[list[Row], list[Row]]:
         else:
             row |= {"reason": trial.user_attrs.get("reason"), "fit": None}
         trials.append(row)
-    apart = sorted((k, v) for k, v in study.user_attrs.items() if k.startswith("baselines:"))
+    recorded = sorted((k, v) for k, v in study.user_attrs.items() if k.startswith("baselines:"))
     baselines = [
         {"number": None, "params": point["params"], "state": "complete", **_trained(point)}
-        for _, points in apart
+        for _, points in recorded
         for point in points
     ]
     return trials, baselines
@@ -163,7 +163,7 @@ def _pool(alike: Sequence[Row]) -> Row:
 
 
 def rates_negligible(params: Mapping[str, float]) -> bool:
-    """Tell whether the rates of an answer are so low that it is no dropout."""
+    """Return whether the rates of an answer are so low that it is no dropout."""
     return all(value < NOTHING for key, value in params.items() if is_rate(key))
 
 
@@ -174,7 +174,7 @@ def _align(row: Row, metric: str, found: Best) -> None:
 
 
 def _label(done: Sequence[Row], point: Mapping[str, float]) -> None:
-    """Say of each trial whether it under- or overfits beside the best of its generation."""
+    """Label each trial: does it under- or overfit, compared with the best of its generation?"""
     metrics = ("val_loss", "train_loss", "gap")
     for seeds in {tuple(row["seeds"]) for row in done}:
         generation = [row for row in done if tuple(row["seeds"]) == seeds]
@@ -224,7 +224,7 @@ def _of_seeds(values: Sequence[float]) -> dict[str, Any]:
 
 
 def _throughput(done: Sequence[Row]) -> dict[str, Any]:
-    """Return the speed over all trials, told each alike that trained together; and the ways."""
+    """Return the mean speed of all members, and how they were run."""
     members = sum(len(row["seeds"]) for row in done)
     time = math.fsum(len(row["seeds"]) / row["member_epochs_per_second"] for row in done)
     ways = {json.dumps(row["execution"], sort_keys=True): row["execution"] for row in done}

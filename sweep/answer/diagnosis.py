@@ -18,9 +18,9 @@ CLEAR = 2  # standard errors
 
 @dataclass(frozen=True)
 class Fit:
-    """A trial beside the best of its generation."""
+    """A trial compared with the best of its generation."""
 
-    label: str | None  # underfits | overfits | neither; None where there is one seed only
+    label: str | None  # underfits | overfits | neither; None if there is only one seed
     train_part: float
     gap_part: float
 
@@ -29,7 +29,7 @@ def fit(row: Mapping[str, Row], reference: Mapping[str, Row], noise: Mapping[str
     """Compare {metric: {seed: value}} of two trials over the seeds that they share.
 
     noise is the sd of one training for each metric, pooled over the generation: with few seeds a
-    standard error of their own may come out far too small. A trial is labelled where its loss is
+    standard error of their own may come out far too small. A trial is labelled if its loss is
     clearly above the reference's, by the larger part that is clear.
     """
     parts, clear = {}, {}
@@ -68,6 +68,6 @@ def _slope(values: Sequence[float]) -> float:
 
 
 def clearly_above_zero(values: Sequence[float]) -> bool:
-    """Tell whether a mean exceeds two standard errors; never of one value."""
+    """Return whether a mean exceeds two standard errors; false for a single value."""
     mean, sem = mean_and_sem(values)
     return sem is not None and mean > CLEAR * sem

@@ -20,7 +20,7 @@ class Gain:
     high: float | None
     seeds: int
     verdict: str  # helps | hurts | no evidence
-    needed: int | None  # seeds that would resolve a difference of this size, where these did not
+    needed: int | None  # seeds that would resolve a difference of this size, if these did not
 
 
 def gain(differences: Sequence[float]) -> Gain:

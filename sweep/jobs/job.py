@@ -102,7 +102,7 @@ def train_population(
     data, done = load_data(config.data).to(device), reporter.done
     way = work.way or _prove_way(config, work, data, folder)
     if way.device and (way.device, way.torch) != (device.type, torch.__version__):
-        log.warning("proven on %s by torch %s: proven anew", way.device, way.torch)
+        log.warning("proven on %s by torch %s: proven again here", way.device, way.torch)
         way = _prove_way(config, work, data, folder)
     while True:
         try:

@@ -193,7 +193,7 @@ class Training:
     def accept(self, number: int, end: JobEnd | None) -> None:
         """Keep a job's result; if no folder is shared with the job, its files are written here.
 
-        Raises Unreachable if the job could not read or write what it needs, SweepFailed if the
+        Raises Unreachable if the job could not read or write its files, SweepFailed if the
         program failed or the device is lost.
         """
         folder = self.results.jobs / str(number)

@@ -1,6 +1,6 @@
 """TensorBoard: one run a trial, its curves over epochs, written while it trains.
 
-Each point is a mean over seeds; where there are several, `seeds/..._low` and `_high` are two
+Each point is a mean over seeds; if there are several, `seeds/..._low` and `_high` are two
 standard errors below and above it.
 """
 

@@ -29,7 +29,7 @@ from sweep.show.curves import TAGS, band_tags, scalar_summary
 from sweep.show.events import EventFile
 from sweep.show.markdown import trial_table, verdict_list
 
-SHOWN_BY_DEFAULT = 500  # runs; TensorBoard shows none where there are more
+SHOWN_BY_DEFAULT = 500  # runs; if there are more, TensorBoard shows none by default
 COLUMNS = {"loss/val": "validation loss", "error/val": "validation error", "gap/loss": "gap"}
 PICTURES = {"answer/1_loss_over_rate": "over_the_rate", "answer/2_made_of": "made_of"}
 
@@ -51,7 +51,7 @@ class Dashboard:
         writer.close()
 
     def show(self, answer: Answer, generation: int) -> None:
-        """Write the answer as it stands after a generation, counted from 1, with its pictures."""
+        """Write the answer after a generation, counted from 1, with its pictures."""
         if self.pictures is None:
             self.pictures = EventFile(self.folder, ".pictures")
         for tag, panel in PICTURES.items():

@@ -26,7 +26,7 @@ def write_report(study: optuna.Study, folder: Path) -> Answer:
 
 
 def trial_table(answer: Answer) -> str:
-    """Return one line a trial, sorted by rate, as a Markdown table that reads well as it is."""
+    """Return one line a trial, sorted by rate, as a Markdown table that also reads well as plain text."""
     others = [key for key in answer["space"] if key != "dropout"]
     head = ["rate", *others, "val loss", "val error", "train loss", "gap", "noise tax"]
     lines = [[*head, "seeds", "trial", "fit"]]
@@ -68,9 +68,9 @@ def terminal_text(answer: Answer, folder: Path) -> str:
 NOTES = """Losses and errors are means over seeds after the last epoch, ± their standard error, with
 dropout off; the searched one less what its seeds cost or gain whatever is trained. Training loss is
 taken on as many training samples as there are validation samples; gap is validation less training,
-noise tax the training loss with dropout on less off. A trial overfits where its loss is clearly
+noise tax the training loss with dropout on less off. A trial overfits if its loss is clearly
 (two standard errors) above that of the best of its generation and the larger part of that is gap,
-underfits where it is training loss."""
+underfits if it is training loss."""
 
 
 def verdict_list(answer: Answer) -> str:
@@ -95,7 +95,7 @@ def report_text(answer: Answer) -> str:
 
 
 def trained_how(answer: Answer) -> str:
-    """Say how many networks were trained as one program, where, and how fast."""
+    """Say how many networks were trained as one program, on what, and how fast."""
     ways = [
         f"{way['members']} as one program on {way['device']}, {way['members_per_pass']} in a pass"
         if way["kind"] == "fused"
@@ -124,7 +124,7 @@ def comparison_table(answers: Sequence[Answer]) -> str:
 
 
 def draw_best_rate_move(answers: Sequence[Answer], folder: Path) -> Path | None:
-    """Draw how the best rate moves, where the studies differ in one number; return the picture."""
+    """Draw how the best rate moves, if the studies differ in one number; return the picture."""
     configs = [{k: a["config"][k] for k in ("model", "data", "train")} for a in answers]
     keys = {key for config in configs for key in differing_keys(configs[0], config)}
     if len(keys) != 1:

@@ -34,7 +34,7 @@ class Reporter(Protocol):
     def advance(self, member_epochs: float) -> None: ...
 
     def describe(self, text: str, training: Iterable[Best]) -> None:
-        """Say where training is, with the value and the rate of each trial in training."""
+        """Describe the state of training, with the value and the rate of each trial in training."""
         ...
 
 
@@ -63,7 +63,7 @@ class Bar:
         self.begin()
 
     def begin(self) -> None:
-        """Begin anew."""
+        """Forget the work that was done."""
         self.close()
         self.best: Best | None = None  # of the finished trials
         self.done = self.total = 0.0

@@ -33,12 +33,12 @@ def _best_rate(answer: Answer) -> str:
         return f"best rate {rate['value']:.6g}{with_others}"
     text = f"best rate {rate['value']:.6g}{with_others}; {as_good(rate)} (95%)"
     if best["no_effect"] > 0.5:
-        text += f"; the chance that it does not matter is {best['no_effect']:.0%}"
+        text += f"; {best['no_effect']:.0%} chance that the rate makes no difference"
     return text
 
 
 def usage_line(answer: Answer) -> str:
-    """Say what to write into a config; where dropout hurts or nothing is best, that is none."""
+    """Say what to write into a config: 0 if dropout hurts or no dropout is best."""
     if answer["verdict"] in ("hurts", "no dropout"):
         return "to use it: dropout: 0"
     return f"to use it: dropout: {answer['best']['params']['dropout']:.6g}"
@@ -66,7 +66,7 @@ def _verdict_line(answer: Answer) -> str:
 
 
 def verdict_sentence(gain: Mapping[str, Any], answer: Answer) -> str:
-    """Tell a verdict and what it rests on."""
+    """Say a verdict and what it rests on."""
     name = answer["metric"].replace("val_", "validation ")
     side = "lower" if gain["value"] >= 0 else "higher"
     text = f"{name} {_number(abs(gain['value']), answer)} {side} than without"
@@ -80,7 +80,7 @@ def verdict_sentence(gain: Mapping[str, Any], answer: Answer) -> str:
         return f"dropout {gain['verdict']}: {text}"
     text = f"no evidence that dropout helps or hurts: {text}"
     if gain["needed"] is not None:
-        text += f"; about {gain['needed']} seeds would resolve a difference as small"
+        text += f"; about {gain['needed']} seeds would be needed to resolve a difference this small"
     return text
 
 
@@ -89,7 +89,7 @@ def _number(value: float, answer: Answer) -> str:
 
 
 def _over_and_under(answer: Answer) -> list[str]:
-    """Say up to where it overfits and from where on it underfits."""
+    """Say up to which rate it overfits and from which rate on it underfits."""
     best = answer["best"]["params"]["dropout"]
     rows = [row for row in answer["trials"] if row["fit"]] + answer["baselines"]
     labels = [(row["params"]["dropout"], row["fit"]["label"]) for row in rows]
@@ -120,7 +120,7 @@ def _confirmed_values(answer: Answer) -> list[str]:
 
 
 def _robustness(answer: Answer) -> list[str]:
-    """Say whether the conclusion stands at other learning rates."""
+    """Say whether the conclusion holds at other learning rates."""
     found = answer["robustness"] or []
     lines = [
         f"with train.lr={there['lr']:.3g} "
@@ -129,7 +129,7 @@ def _robustness(answer: Answer) -> list[str]:
     ]
     others = [there["gain"] and there["gain"]["verdict"] for there in found]
     if others and set(others) == {answer["verdict"]}:
-        return [*lines, "so the conclusion stands at other learning rates"]
+        return [*lines, "so the conclusion holds at other learning rates"]
     return [*lines, "so the conclusion depends on the learning rate"] if others else []
 
 
@@ -183,8 +183,8 @@ def _budget_warnings(answer: Answer, done: Sequence[Row]) -> list[str]:
     row = min(done, key=lambda row: abs(row["params"]["dropout"] - best))
     if clearly_above_zero([-slope for slope in row["slope"]]):
         return [
-            "the validation loss at the best rate still falls at the end, so the best rate depends "
-            f"on the budget: try train.epochs={2 * epochs}"
+            "validation loss at the best rate was still falling at the last epoch; with longer "
+            f"training another rate may be best: try train.epochs={2 * epochs}"
         ]
     if clearly_above_zero(row["rise"]):
         return [
@@ -207,6 +207,6 @@ def _variance_warning(done: Sequence[Row]) -> list[str]:
     if df_low > 0 and low > 0 and fdtrc(df_high, df_low, high / low) < GROWS:
         return [
             f"seeds differ more at high rates (sd {high**0.5:.4f}) than at low ones "
-            f"({low**0.5:.4f}): intervals there are too sure"
+            f"({low**0.5:.4f}): the intervals there are too narrow"
         ]
     return []

@@ -1,7 +1,7 @@
-"""Confirming the answer: the rate found against no dropout, on seeds that no search has seen.
+"""Confirms the answer: compares the best rate with no dropout, on seeds that the search never used.
 
-Seeds are added at three looks until the verdict falls (answer.LOOKS); the test samples are read by
-these trainings only, after their last epoch, and decide nothing.
+Seeds are added at up to three looks until there is a verdict (answer.gain.LOOKS). Only these
+trainings read the test samples, after their last epoch; they decide nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,21 +16,21 @@ from sweep.jobs.training import Points, Training, TrainingRequests
 from sweep.work import CONFIRMATION, Outcome, seeds_of
 
 CHOSEN, BASELINE = 0, -1  # numbers of the two points
-FACTORS = (1 / 3, 3)  # on the learning rate: does the conclusion stand there?
+FACTORS = (1 / 3, 3)  # on the learning rate: does the conclusion hold there?
 Params = dict[str, Any]
 Values = dict[str, list[float]]  # metric -> one for each seed
 
 
 def confirm_answer(study: optuna.Study, training: Training) -> TrainingRequests[None]:
-    """Note in the study what fresh seeds say of its answer, unless they said it of this one.
+    """Record in the study what fresh seeds say of its answer, unless that is recorded already.
 
-    Raises SweepFailed where a training diverged or failed.
+    Raises SweepFailed if a training diverged or failed.
     """
     chosen, baseline = contestants(study)
     known = study.user_attrs.get("confirmation")
     if not known or known["chosen"]["params"] != chosen:
         study.set_user_attr("robustness", None)
-        study.set_user_attr("confirmation", None)  # in case what comes is stopped
+        study.set_user_attr("confirmation", None)  # in case the command is stopped now
         study.set_user_attr("confirmation", (yield from train_looks(training, chosen, baseline)))
     wanted = training.plan.config.study.robustness and not study.user_attrs.get("robustness")
     if wanted and baseline is not None and baseline != chosen:
@@ -40,7 +40,7 @@ def confirm_answer(study: optuna.Study, training: Training) -> TrainingRequests[
 
 
 def contestants(study: optuna.Study) -> tuple[Params, Params | None]:
-    """Return the point found and what it is compared with: one point if no dropout is best."""
+    """Return the best point and its baseline; the baseline twice if no dropout is best."""
     best = search(study)
     without = opponent(study, best)
     baseline = without and without["params"]
@@ -52,9 +52,9 @@ def contestants(study: optuna.Study) -> tuple[Params, Params | None]:
 def train_looks(
     training: Training, chosen: Params, baseline: Params | None
 ) -> TrainingRequests[dict[str, Any]]:
-    """Train both points on fresh seeds, pairs of them, and judge their difference.
+    """Train both points on pairs of fresh seeds, and judge their difference.
 
-    If both are one point, or there is no baseline, the first look's seeds only give the value.
+    If there is only one point, the seeds of the first look measure it without a verdict.
     """
     points = {CHOSEN: chosen}
     if baseline is not None and baseline != chosen:

@@ -17,7 +17,11 @@ from pathlib import Path
 from sweep.study.fingerprint import PACKAGES
 from sweep.workload.imports import import_target
 
-NOT_OURS = {"sweep", "__main__", *PACKAGES}  # whose versions are noted apart, or that have no file
+NOT_OURS = {
+    "sweep",
+    "__main__",
+    *PACKAGES,
+}  # whose versions are recorded elsewhere, or that have no file
 LIBRARIES = {"site-packages", "dist-packages", "lib-dynload"}
 PYTHON = Path(sysconfig.get_path("stdlib"))
 
@@ -52,7 +56,7 @@ def changed_sources(begun: Mapping[str, str], now: Mapping[str, str]) -> list[st
 
 
 def _target_modules(target: str) -> list[str]:
-    """Return the modules that a dotted name may lie in, and that of what it names."""
+    """Return the modules that a dotted name may lie in, and the module that defines what it names."""
     home = getattr(import_target("_target_", target), "__module__", None)
     return [*_package_chain(target), *_package_chain(str(home or ""))]
 
@@ -108,7 +112,7 @@ def _sha256(file: Path) -> str:
 
 
 def _library_versions(packages: set[str]) -> dict[str, str]:
-    """Return the versions of the libraries that packages come from, builds told alike."""
+    """Return the versions of the libraries that packages come from, without their builds."""
     packages = packages - sys.stdlib_module_names
     known = packages_distributions() if packages else {}  # which reads them all: a moment
     names = {name for package in packages for name in known.get(package, ())}

@@ -31,14 +31,14 @@ def sqlite_url(path: Path) -> str:
 
 
 def create_database(path: Path) -> None:
-    """Make a database whole or not at all, where there is none.
+    """Make a database, whole or not at all, if there is none.
 
     A process that is killed while it makes one leaves tables without their indexes, and without
     these a study may come to be in it twice.
     """
     if path.exists():
         return
-    for part in path.parent.glob(f"{path.name}.tmp*"):  # SQLite keeps a journal beside it
+    for part in path.parent.glob(f"{path.name}.tmp*"):  # SQLite keeps a journal next to it
         part.unlink()
     temporary = path.with_name(f"{path.name}.tmp")
     with reaching_storage(sqlite_url(path)):
@@ -49,7 +49,7 @@ def create_database(path: Path) -> None:
 
 
 def open_study(url: str, name: str) -> optuna.Study:
-    """Create a study or open it; raise Unreachable where there is no storage behind the URL."""
+    """Create a study or open it; raise Unreachable if there is no storage behind the URL."""
     with reaching_storage(url):
         study = optuna.create_study(storage=_storage(url), study_name=name, load_if_exists=True)
         if study.directions != [StudyDirection.MINIMIZE]:
@@ -60,7 +60,7 @@ def open_study(url: str, name: str) -> optuna.Study:
 
 
 def load_study(url: str, name: str) -> optuna.Study:
-    """Open a study that is there; raise BadInput where it is not."""
+    """Open an existing study; raise BadInput if there is none of this name."""
     with reaching_storage(url):
         storage = _storage(url)
         known = optuna.get_all_study_names(storage)
@@ -112,7 +112,7 @@ def short_reason(error: BaseException, url: str) -> str:
 
 
 def is_away(error: BaseException) -> bool:
-    """Tell whether the database may be back soon: it is down, or another process holds it."""
+    """Return whether the database may be back soon: it is down, or another process holds it."""
     cause = error.__cause__ or error
     if "(sqlite3." in str(cause):
         return "locked" in str(cause)

@@ -72,7 +72,7 @@ class StudyRun:
             add_warning(self.storage_study, f"not confirmed: {last_line(str(error))}")
 
     def report(self) -> Answer:
-        """Write the report of the study as it is."""
+        """Write the report of the study in its present state."""
         written = markdown.write_report(self.storage_study, self.folder)
         self.dashboard.write_answer(written, self.plan.n_generations + 1)
         return written
@@ -122,7 +122,7 @@ class StudyRun:
             self._show(generation, numbers.stop)
 
     def _show(self, generation: int, n_trials: int) -> None:
-        """Draw the answer as it is after a generation, if there is enough that is new."""
+        """Draw the present answer, if enough trials are new."""
         if n_trials >= REDRAW_GROWTH * self.n_shown and self._has_complete_trial():
             self.dashboard.show(answer.collect(self.storage_study), generation + 1)
             self.n_shown = n_trials

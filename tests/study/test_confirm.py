@@ -43,7 +43,7 @@ def test_conclusion_at_a_third_and_three_times_the_learning_rate(sweep, capsys):
     out = capsys.readouterr().out
     assert "with train.lr=0.000333 " in out and "with train.lr=0.003 " in out
     same = {there["gain"]["verdict"] for there in answer["robustness"]} == {answer["verdict"]}
-    assert ("the conclusion stands" in out) == same
+    assert ("the conclusion holds" in out) == same
     jobs = job_folders(folder)
     sweep(*ROBUST)
     assert job_folders(folder) == jobs
