@@ -26,7 +26,7 @@ def write_report(study: optuna.Study, folder: Path) -> Answer:
 
 
 def trial_table(answer: Answer) -> str:
-    """Return one line a trial, sorted by rate, as a Markdown table that also reads well as plain text."""
+    """Return one line a trial, sorted by rate, as a Markdown table that is readable as text."""
     others = [key for key in answer["space"] if key != "dropout"]
     head = ["rate", *others, "val loss", "val error", "train loss", "gap", "noise tax"]
     lines = [[*head, "seeds", "trial", "fit"]]

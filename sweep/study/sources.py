@@ -21,7 +21,7 @@ NOT_OURS = {
     "sweep",
     "__main__",
     *PACKAGES,
-}  # whose versions are recorded elsewhere, or that have no file
+}  # recorded elsewhere, or without a file
 LIBRARIES = {"site-packages", "dist-packages", "lib-dynload"}
 PYTHON = Path(sysconfig.get_path("stdlib"))
 
@@ -56,7 +56,7 @@ def changed_sources(begun: Mapping[str, str], now: Mapping[str, str]) -> list[st
 
 
 def _target_modules(target: str) -> list[str]:
-    """Return the modules that a dotted name may lie in, and the module that defines what it names."""
+    """Return the modules on the way to a dotted name, and those to where it is defined."""
     home = getattr(import_target("_target_", target), "__module__", None)
     return [*_package_chain(target), *_package_chain(str(home or ""))]
 
