@@ -1,6 +1,6 @@
 """Try the answer on curves whose truth is known, against Optuna's best trial; print a table.
 
-    python -m scripts.simulate [--reps 100] [--jobs 2] > docs/simulation.md
+    python -m scripts.simulate [--reps 100] [--jobs 2]
 
 Five curves on [0, 0.8], each 1 deep; the sd of a training is 0.1, 0.3 or 1 at low rates and grows
 with the rate; its noise is independent, or shared between the rates of a seed as it was measured on

@@ -21,14 +21,17 @@ from sweep.command.exits import exit_code
 from sweep.engine.device import pick_device
 from sweep.engine.inspection import try_out
 from sweep.engine.malloc import keep_freed
-from sweep.engine.plain import LOSSES
+from sweep.engine.objective import loss_of, with_loss
+from sweep.engine.plain import outputs_of
 from sweep.engine.population import FUSED, Population
 from sweep.engine.proof import prove_way
 from sweep.engine.setting import candidates_of, setting_of
 from sweep.engine.traced import AS_IT_IS
 from sweep.errors import BadInput
 from sweep.work import Way
-from sweep.workload.data import Data, Split, load_data
+from sweep.workload.data import Data, load_data
+from sweep.workload.inputs import map_inputs
+from sweep.workload.split import Split
 
 RATES = (0.0, 0.4, 0.8)
 STEPS = AS_IT_IS + 4
@@ -48,6 +51,7 @@ def check_model(overrides: list[str]) -> int:
     keep_freed()
     device = pick_device(config.train.device)
     data = load_data(config.data)
+    config = replace(config, train=with_loss(config.train, data))
     for warning in try_out(config.model, [], data, config.train):
         print(f"warning: {warning}")
     data = data.to(device)
@@ -80,7 +84,7 @@ def read_config(overrides: list[str]) -> Config:
 
 def measure_speeds(config: Config, data: Data, way: Way) -> dict[str, float]:
     """Return the seconds of one epoch of a generation in each way, its evaluations left out."""
-    n_trials, device = config.study.generation, data.train.inputs.device
+    n_trials, device = config.study.generation, data.train.targets.device
     rates = [0.8 * i / n_trials for i in range(n_trials)]
     settings = [setting_of(config, {"dropout": rate}, data, way.zero) for rate in rates]
     ways = {"one by one": replace(way, kind="plain")} | (
@@ -105,13 +109,14 @@ def measure_speeds(config: Config, data: Data, way: Way) -> dict[str, float]:
 
 
 def first_samples(split: Split, n: int) -> Split:
-    return replace(split, inputs=split.inputs[:n], targets=split.targets[:n])
+    inputs = map_inputs(lambda t: t[:n], split.inputs)
+    return replace(split, inputs=inputs, targets=split.targets[:n])
 
 
 def train_serially(models: list[nn.Module], samples: Split, config: Config) -> None:
     """Train one model after another for an epoch: tensors on the device, no DataLoader."""
     bf16 = config.train.precision == "bf16"
-    device, size = samples.inputs.device, config.train.batch_size
+    device, size = samples.targets.device, config.train.batch_size
     for model in models:
         model.train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
@@ -119,8 +124,8 @@ def train_serially(models: list[nn.Module], samples: Split, config: Config) -> N
             x, y = samples[rows]
             optimizer.zero_grad()
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                outputs = model(x)
-            LOSSES[config.train.loss](outputs.float(), y).backward()  # type: ignore[no-untyped-call]
+                outputs = outputs_of(model, x, config.train)
+            loss_of(outputs.float(), y, config.train).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
 
 

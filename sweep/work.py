@@ -2,14 +2,23 @@
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 SEEDS_APART = 1000  # generation g takes the seeds from 1000 g on; study.seeds is at most this
 CONFIRMATION = 1000  # the generation of its first look, whose seeds begin at 1,000,000
-METRICS = ("val_loss", "val_error", "train_loss", "train_error", "gap")
+DROPOUT_ON = "train_loss_dropout_on"  # the loss that training minimised; all others are without
+# the second metric, beside the loss, by what the targets are; parts of one, but for rmse
+SECOND_METRICS = ("error", "token_error", "pixel_error", "wrong_labels", "rmse")
 Table = list[list[float]]  # (P, S), or (epochs, S) of one trial
 Key = tuple[int, int]  # generation and trial number; numbers below 0 are the generation's baselines
+
+
+def second_metric(metrics: Iterable[str]) -> str | None:
+    """Return the name of the second metric among these of validation, such as error."""
+    names = (metric.removeprefix("val_") for metric in metrics if metric.startswith("val_"))
+    return next((name for name in names if name != "loss"), None)
 
 
 def seeds_of(generation: int, n: int) -> list[int]:
@@ -55,7 +64,7 @@ class Work:
     trials: list[Trial]
     test: bool = False  # whether the test samples are read at the end
     way: Way | None = None  # how they are trained, if a job has found it out already
-    points: list[dict[str, Any]] = field(default_factory=list)  # the points with which a job finds it out
+    points: list[dict[str, Any]] = field(default_factory=list)  # with which a job finds it out
 
     @property
     def title(self) -> str:
@@ -69,7 +78,7 @@ class TrialResult:
     """What a job says of one trial."""
 
     curves: dict[str, Table] = field(default_factory=dict)  # metric -> (epochs, S)
-    test: dict[str, list[float]] = field(default_factory=dict)  # test_loss, test_error: (S,)
+    test: dict[str, list[float]] = field(default_factory=dict)  # test_loss ...: (S,)
     error: str | None = None  # the traceback, if it failed
     lost: bool = False  # whether it took the device from its process: it is not tried again
     execution: dict[str, Any] = field(default_factory=dict)  # how the members were run
@@ -86,12 +95,13 @@ class Outcome(TrialResult):
 
     def finals(self) -> dict[str, list[float]]:
         """Return each metric after the last epoch, for each seed."""
-        return {metric: self.curves[metric][-1] for metric in METRICS}
+        return {metric: rows[-1] for metric, rows in self.curves.items() if metric != DROPOUT_ON}
 
     @property
     def diverged(self) -> int | None:
         """The first epoch, from 1, with a number that is not finite."""
-        epochs = zip(*(self.curves[metric] for metric in METRICS), strict=True)
+        tables = (table for metric, table in self.curves.items() if metric != DROPOUT_ON)
+        epochs = zip(*tables, strict=True)
         for epoch, rows in enumerate(epochs, 1):
             if not all(math.isfinite(value) for row in rows for value in row):
                 return epoch

@@ -17,7 +17,7 @@ from torchvision.transforms import ToTensor
 
 from scripts.bench.timing import timed
 from scripts.bench.workload import chosen, digits, evaluate, network, warm_up
-from sweep.workload.data import Split
+from sweep.workload.split import Split
 
 
 class Digits(Dataset[tuple[Tensor, int]]):

@@ -19,7 +19,7 @@ from sweep.command.config import Config
 from sweep.engine.optimizer import AdamWSettings
 from sweep.engine.population import Population
 from sweep.engine.setting import Setting
-from sweep.workload.data import Split
+from sweep.workload.split import Split
 
 matplotlib.use("agg")
 from matplotlib import pyplot as plt

@@ -20,7 +20,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from scripts.bench.timing import timed
 from scripts.bench.workload import Workload, chosen, digits, evaluate, network, warm_up
-from sweep.workload.data import Data, Split
+from sweep.workload.data import Data
+from sweep.workload.split import Split
 
 
 class CheapDropout(nn.Module):

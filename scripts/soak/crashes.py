@@ -191,5 +191,5 @@ def every_call(kind: str, step: int, first: int = 1) -> Tally:
             begin = time.monotonic()
             compare(folder, wait(start(folder)), whole, tally)
             tally.slowest = max(tally.slowest, time.monotonic() - begin)
-    tally.notes.append(f"a study makes about {n} calls")
+    tally.notes.append(f"a study makes fewer than {n} calls")
     return tally

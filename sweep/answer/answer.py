@@ -15,12 +15,12 @@ from sweep.answer.best import NOTHING, Best, best
 from sweep.answer.variance import far_above, mean_and_sem, paired_noise
 from sweep.command.rate import all_rates_zero, is_rate
 from sweep.command.space import Axis
-from sweep.work import METRICS
+from sweep.work import second_metric
 
 Answer = dict[str, Any]
 Row = dict[str, Any]  # of a trial or a baseline
 KEPT = (
-    *("seeds", "lowest_epoch", "rise", "slope", "noise_tax", "curves"),
+    *("metrics", "seeds", "lowest_epoch", "rise", "slope", "noise_tax", "curves"),
     *("execution", "member_epochs_per_second"),
 )
 
@@ -41,6 +41,7 @@ def collect(study: optuna.Study) -> Answer:
     return {
         "study": study.study_name,
         "metric": metric,
+        "second_metric": second_metric(done[0]["metrics"]) if done else None,
         "trials": trials,
         "baselines": baselines,
         "baseline": zero,
@@ -94,7 +95,7 @@ def rows(study: optuna.Study) -> tuple[list[Row], list[Row]]:
 
 def _trained(summary: Mapping[str, Any]) -> Row:
     row: Row = {"fit": None, **{key: summary[key] for key in KEPT}}
-    for metric in METRICS:
+    for metric in summary["metrics"]:
         mean, sem = mean_and_sem(summary[metric])
         row[metric] = {"mean": mean, "sem": sem, "of_seeds": summary[metric]}
     return row
@@ -157,7 +158,7 @@ def opponent(study: optuna.Study, found: Best) -> Row | None:
 def _pool(alike: Sequence[Row]) -> Row:
     pool: Row = {"params": alike[0]["params"]}
     pool["seeds"] = [seed for row in alike for seed in row["seeds"]]
-    for metric in METRICS:
+    for metric in alike[0]["metrics"]:
         pool[metric] = _of_seeds([value for row in alike for value in row[metric]["of_seeds"]])
     return pool
 
@@ -204,7 +205,7 @@ def _summed_up(confirmed: Mapping[str, Any]) -> dict[str, Any]:
         point = confirmed[name]
         summary[name] = point and {
             "params": point["params"],
-            **{m: _of_seeds(point[m]) for m in METRICS},
+            **{m: _of_seeds(point[m]) for m in _metrics(point) if not m.startswith("test_")},
         }
     return summary
 
@@ -213,9 +214,13 @@ def _test(confirmed: Mapping[str, Any]) -> dict[str, Any]:
     """Return loss and error on the test samples, of the same trainings."""
     return {
         name: confirmed[name]
-        and {m: _of_seeds(confirmed[name][m]) for m in ("test_loss", "test_error")}
+        and {m: _of_seeds(confirmed[name][m]) for m in _metrics(confirmed[name], "test_")}
         for name in ("chosen", "baseline")
     }
+
+
+def _metrics(point: Mapping[str, Any], part: str = "") -> list[str]:
+    return [name for name in point if name != "params" and name.startswith(part)]
 
 
 def _of_seeds(values: Sequence[float]) -> dict[str, Any]:

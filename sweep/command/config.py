@@ -15,8 +15,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from sweep.command.rate import check_rate
 from sweep.errors import BadInput, between, one_of, require
+from sweep.work import SECOND_METRICS
 
 MOST_TRIALS = 10_000
+LOSSES = ("cross_entropy", "mse", "bce")
+METRICS = ("val_loss", *(f"val_{name}" for name in SECOND_METRICS))
 SAMPLERS = ("zoom", "tpe", "gp", "qmc", "random")
 STORAGES = (
     "must be sqlite:///<file>, postgresql+psycopg://<user>@<host>/<database> "
@@ -32,7 +35,11 @@ class TrainConfig:
     lr: float = 1e-3  # AdamW's
     weight_decay: float = 0.01
     schedule: str = "constant"  # of lr over the epochs: constant | cosine
-    loss: str = "cross_entropy"  # cross_entropy | mse (to the one-hot target)
+    # cross_entropy | mse | bce | the path of a function (outputs, targets) -> loss of each sample;
+    # without it the loss follows from the targets
+    loss: str | None = None
+    class_axis: int | None = None  # of the outputs; without it the one that the targets lack
+    label_smoothing: float = 0.0  # of cross_entropy in training
     precision: str = "float32"  # float32 | bf16 (matrix products only)
     device: str = "auto"  # auto (cuda where there is one, else cpu) | cpu | cuda | cuda:<n>
     fuse: Any = "auto"  # members trained as one program at most; changes no result
@@ -44,7 +51,12 @@ class TrainConfig:
         decay = self.weight_decay
         require(0 <= decay < math.inf, "train.weight_decay", decay, "must be 0 or more and finite")
         one_of("train.schedule", self.schedule, ("constant", "cosine"))
-        one_of("train.loss", self.loss, ("cross_entropy", "mse"))
+        if self.loss is not None and "." not in self.loss:
+            one_of("train.loss", self.loss, (*LOSSES, "the path of a function"))
+        if self.class_axis is not None:
+            between("train.class_axis", self.class_axis, 1, 8)
+        smoothing, allowed = self.label_smoothing, "must be at least 0 and below 1"
+        require(0 <= smoothing < 1, "train.label_smoothing", smoothing, allowed)
         one_of("train.precision", self.precision, ("float32", "bf16"))
         known = re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?", self.device)
         require(bool(known), "train.device", self.device, "must be auto, cpu, cuda or cuda:<n>")
@@ -69,7 +81,7 @@ class StudyConfig:
     generation: int = 8  # trials asked together, which share their seeds
     seeds: int = 3  # trainings of a trial
     storage: str | None = None  # an Optuna URL; study.db in the study's folder where none is given
-    metric: str = "val_loss"  # what is minimised: val_loss | val_error, mean over seeds
+    metric: str = "val_loss"  # what is minimised, mean over seeds: val_loss or the second metric
     baseline: bool = True  # train rate 0 beside the others where the search has no such trial
     confirm: bool = True  # train the rate found, and rate 0, on fresh seeds; then read the test set
     robustness: bool = False  # repeat the confirmation at a third and at three times train.lr
@@ -82,7 +94,7 @@ class StudyConfig:
         between("study.generation", self.generation, 1, 1000)
         between("study.seeds", self.seeds, 1, 1000)
         between("study.max_retries", self.max_retries, 0, 100)
-        one_of("study.metric", self.metric, ("val_loss", "val_error"))
+        one_of("study.metric", self.metric, METRICS)
         one_of("study.prune", self.prune, ("none", "halving"))
         if self.name is not None:
             ok = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", self.name)

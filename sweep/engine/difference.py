@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from sweep.command.config import TrainConfig
 from sweep.engine.fused import Fused
 from sweep.engine.noise import Noise
-from sweep.engine.plain import gradients_of, loss_of, outcomes_of, outputs_of
+from sweep.engine.objective import loss_of, outcomes_of
+from sweep.engine.plain import gradients_of, outputs_of
 from sweep.engine.site import Alone, Sites
 from sweep.errors import Differs
+from sweep.workload.inputs import Inputs, map_inputs
 
 # by the lowest dtype used: of a loss, relative; of a gradient, relative to the norm of the whole
 BOUNDS = {torch.float64: 1e-9, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}
@@ -59,7 +61,7 @@ def _distance(mine: Tensor | None, plain: Tensor | None) -> float:
     return torch.where(equal, 0.0, one - other).norm().item()
 
 
-def check_step(fused: Fused, x: Tensor, y: Tensor, step: int, k: int) -> Tensor:
+def check_step(fused: Fused, x: Inputs, y: Tensor, step: int, k: int) -> Tensor:
     """Compute the gradients of a step as one program, and those of one member plainly beside.
 
     Returns the losses (K,); raises Differs.
@@ -68,17 +70,18 @@ def check_step(fused: Fused, x: Tensor, y: Tensor, step: int, k: int) -> Tensor:
     model = fused.member(k).train()
     losses = fused.backward(x, y, step)
     keys = fused.skeleton.noise.keys[:, seed : seed + 1]
-    loss = plain_loss(model, x[seed], y[seed], keys, step, fused.config)
+    mine = map_inputs(lambda t: t[seed], x)
+    loss = plain_loss(model, mine, y[seed], keys, step, fused.config)
     compare_losses("the loss", losses[k], loss, bound)
     compare_tensors("the gradient of", fused.gradients(k), gradients_of(model), 10 * bound)
     _, buffers = fused._some(slice(k, k + 1))
-    mine = {name: buffer[0] for name, buffer in buffers.items()}
-    compare_tensors("the buffer", mine, dict(model.named_buffers()), 10 * bound)
+    own = {name: buffer[0] for name, buffer in buffers.items()}
+    compare_tensors("the buffer", own, dict(model.named_buffers()), 10 * bound)
     return losses
 
 
 def plain_loss(
-    model: nn.Module, x: Tensor, y: Tensor, keys: Tensor, step: int, config: TrainConfig
+    model: nn.Module, x: Inputs, y: Tensor, keys: Tensor, step: int, config: TrainConfig
 ) -> Tensor:
     """Do the forward and backward pass of one member's step, keys (n_steps, 1); return its loss."""
     noise = Noise()
@@ -92,17 +95,17 @@ def plain_loss(
 
 
 @torch.no_grad()
-def check_evaluation(fused: Fused, x: Tensor, y: Tensor) -> None:
+def check_evaluation(fused: Fused, x: Inputs, y: Tensor) -> None:
     """Raise Differs where a member has another loss in its plain model; x (B, ...), y (B,)."""
     fused.skeleton.module.eval()
-    losses, bound = fused.outcomes(x, y, 0)[0], BOUNDS[_lowest(fused.config, fused.dtype)]
+    outcomes, bound = fused.outcomes(x, y, 0), BOUNDS[_lowest(fused.config, fused.dtype)]
+    losses = outcomes[0] / outcomes[1]
     for k in range(fused.n_members):
         model = fused.member(k).eval()
         with Sites(Alone(Noise())):
             outputs = outputs_of(model, x, fused.config)
-        compare_losses(
-            "the loss in evaluation", losses[k], outcomes_of(outputs, y, fused.config)[0], bound
-        )
+        sums = outcomes_of(outputs, y, fused.config)
+        compare_losses("the loss in evaluation", losses[k], sums[0] / sums[1], bound)
 
 
 def _lowest(config: TrainConfig, dtype: torch.dtype) -> torch.dtype:

@@ -21,6 +21,7 @@ from sweep.engine.setting import Setting
 from sweep.engine.traced import Function, Program
 from sweep.engine.vmapped import Skeleton
 from sweep.errors import Differs
+from sweep.workload.inputs import Inputs, map_inputs
 
 LARGEST = 2**25  # bytes: members whose tensors are larger together gain nothing but memory
 EVALUATED = {"cpu": 4096, "cuda": 262_144}  # members x samples at once: more leaves the cache
@@ -62,12 +63,12 @@ class Fused:
         if training:
             self.skeleton.noise.begin(keys)
 
-    def backward(self, x: Tensor, y: Tensor, step: int) -> Tensor:
+    def backward(self, x: Inputs, y: Tensor, step: int) -> Tensor:
         """Compute the gradients of a step; x (S, B, ...), y (S, B). Returns the losses (K,)."""
         if not self.members_per_pass:
-            self._read_rates(x[0])
+            self._read_rates(map_inputs(lambda t: t[0], x))
         self.skeleton.noise.move(step)
-        noise = self.skeleton.numbers(n := x.shape[1])
+        noise = self.skeleton.numbers(n := y.shape[1])
         if not self.members_per_pass:
             self.members_per_pass = self._probe(x, y)
         losses = []
@@ -92,16 +93,16 @@ class Fused:
         self.optimizer.end_epoch()
 
     @torch.no_grad()
-    def outcomes(self, x: Tensor, y: Tensor, step: int) -> Tensor:
-        """Return loss and error rate of a batch of an evaluation (2, K); x (B, ...), y (B,)."""
+    def outcomes(self, x: Inputs, y: Tensor, step: int) -> Tensor:
+        """Return the sums of outcomes_of (4, K) over a batch; x and y (B, ...)."""
         n_seeds = len(self.seeds)
-        trials = max(1, EVALUATED[self.device.type] // (n_seeds * len(x)))
+        trials = max(1, EVALUATED[self.device.type] // (n_seeds * len(y)))
         parts = range(0, self.n_members, trials * n_seeds)
         some = (self._some(slice(first, first + trials * n_seeds)) for first in parts)
         return torch.cat([self.evaluation(*tensors, x, y) for tensors in some], 1)
 
     @torch.no_grad()
-    def _read_rates(self, x: Tensor) -> None:
+    def _read_rates(self, x: Inputs) -> None:
         """Read the rate of each site off one forward pass of each trial's own model.
 
         All rates forced to one, they must say the same: the proof has seen a few of them only.
@@ -116,7 +117,7 @@ class Fused:
         if not all(torch.equal(outputs[0], other) for other in outputs):
             raise Differs("its rate acts outside dropout calls too")
         rows = [[rates.get(site, 0.0) for site in range(n)] for n, rates in found]
-        rates = torch.tensor(rows, dtype=torch.float64, device=x.device)
+        rates = torch.tensor(rows, dtype=torch.float64, device=self.device)
         if (rates >= 1).any():
             raise Differs("one of its dropout calls drops everything")
         rates[rates <= NOTHING] = 0.0
@@ -125,9 +126,9 @@ class Fused:
         self.samples = []
 
     @torch.no_grad()
-    def _probe(self, x: Tensor, y: Tensor) -> int:
+    def _probe(self, x: Inputs, y: Tensor) -> int:
         """Return how many members to run at once: whole trials, in parts of about equal size."""
-        n_seeds, on_cpu = len(self.seeds), x.device.type == "cpu"
+        n_seeds, on_cpu = len(self.seeds), y.device.type == "cpu"
         params, buffers = self._some(slice(n_seeds))
         one, other = ({name: t.clone() for name, t in of.items()} for of in (params, buffers))
         with TensorWatch() as made:  # on copies, which forward may change

@@ -15,14 +15,17 @@ from sweep.command.config import TrainConfig
 from sweep.command.rate import NOTHING, is_rate
 from sweep.command.space import Axis
 from sweep.engine.attributes import changed_attribute, forward_attributes
+from sweep.engine.augment import check_augment
 from sweep.engine.equal import equal_bits
 from sweep.engine.noise import order_and_keys
+from sweep.engine.objective import check_loss, check_outputs, loss_of, n_outputs, with_loss
 from sweep.engine.optimizer import AdamWSettings
-from sweep.engine.plain import build_model, loss_of, outputs_of, plain_adamw, run_once
+from sweep.engine.plain import build_model, outputs_of, plain_adamw, run_once
 from sweep.engine.setting import Setting
 from sweep.engine.site import NOT_USERS, Call, running, short_path
 from sweep.errors import BadInput, first_line
 from sweep.workload.data import Data
+from sweep.workload.inputs import Inputs, map_inputs
 from sweep.workload.model import described_model, model_builder, model_variants, tried_rates
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -36,14 +39,15 @@ class TriedModel:
     """A model, and the batch that it is tried out with."""
 
     model: Mapping[str, Any]
-    x: Tensor
+    x: Inputs
     y: Tensor
     data: Data
     config: TrainConfig
     rate: float
 
     def built(self) -> nn.Module:
-        make = model_builder(self.model, self.rate, self.data.input_shape, self.data.n_classes)
+        shape, n = self.data.input_shape, n_outputs(self.data, self.config)
+        make = model_builder(self.model, self.rate, shape, n, self.data.example)
         return build_model(
             Setting(make, AdamWSettings(0.0, 0.0)), 0, torch.device("cpu"), torch.float32
         )
@@ -57,18 +61,20 @@ def try_out(
     Raises BadInput where the model fails, runs on several devices, drops in evaluation or gives
     not one number for each class, and where a searched rate changes nothing.
     """
+    config = with_loss(config, data)
+    check_loss(data, config)
     order, _ = order_and_keys(0, 0, len(data.train), config.batch_size)
     x, y = data.train[order[: config.batch_size]]
+    if data.train.augment is not None:
+        check_augment(data.train.augment, x)
     found: list[str] = []
     for variant in model_variants(model, axes):
         found = _try_rates(
-            [TriedModel(variant, x.float(), y, data, config, rate) for rate in tried_rates(axes)]
+            [TriedModel(variant, x, y, data, config, rate) for rate in tried_rates(axes)]
         )
     for axis in axes:
         if is_rate(axis.key):
-            _check_use(
-                axis.key, TriedModel(model, x.float(), y, data, config, tried_rates(axes)[0])
-            )
+            _check_use(axis.key, TriedModel(model, x, y, data, config, tried_rates(axes)[0]))
     return found
 
 
@@ -95,7 +101,7 @@ def _try_model(trial: TriedModel) -> list[str]:
         _check_kind(name, model)
         warnings = _watch_norms(model)
         outputs, _ = run_once(model.train(), trial.x, trial.config)
-        _check_outputs(name, outputs, trial)
+        check_outputs(name, outputs, trial.y, trial.data, trial.config)
         _finish_step(model, outputs, trial)
         with torch.no_grad():
             _, sites = run_once(model.eval(), trial.x, trial.config, noting=True)
@@ -125,13 +131,6 @@ def _check_kind(name: str, model: nn.Module) -> None:
         raise BadInput(f"{name}: has no parameter to train")
 
 
-def _check_outputs(name: str, outputs: Any, trial: TriedModel) -> None:
-    n_classes = trial.data.n_classes
-    if tuple(outputs.shape) != (len(trial.x), n_classes):
-        shape = tuple(outputs.shape[1:])
-        raise BadInput(f"{name}: gives {shape} for a sample, not the {n_classes} classes")
-
-
 def _watch_norms(model: nn.Module) -> list[str]:
     """Return a list that will hold a warning if dropout is seen to stand before normalisation."""
     warnings: list[str] = []
@@ -156,11 +155,12 @@ def _running_drops() -> bool:
 
 def _mixes(trial: TriedModel) -> bool:
     """Tell whether half of a batch gives other outputs than in the whole, in evaluation."""
-    half = max(1, len(trial.x) // 2)
+    half = max(1, len(trial.y) // 2)
     try:
         with torch.no_grad():
             outputs, _ = run_once(trial.built().eval(), trial.x, trial.config)
-            part, _ = run_once(trial.built().eval(), trial.x[:half], trial.config)
+            some = map_inputs(lambda t: t[:half], trial.x)
+            part, _ = run_once(trial.built().eval(), some, trial.config)
     except Exception:
         return True
     scale = 1e-3 if trial.config.precision == "float32" else 0.1
@@ -184,7 +184,9 @@ def _watched_only(trial: TriedModel) -> str:
     """Say so where a model that failed does not fail without our watching its calls."""
     try:
         model = trial.built().train()
-        _finish_step(model, outputs_of(model, trial.x.clone(), trial.config), trial)
+        _finish_step(
+            model, outputs_of(model, map_inputs(Tensor.clone, trial.x), trial.config), trial
+        )
     except (Exception, SystemExit):
         return ""
     return "; it does so only where its dropout calls are watched"

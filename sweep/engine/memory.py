@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from sweep.command.config import TrainConfig
 from sweep.engine.plain import run_once
+from sweep.workload.inputs import Inputs, device_of
 
 STATES = 4  # a weight, its gradient and AdamW's two moments
 PART = 2  # of free memory one part may be taken
@@ -21,14 +22,14 @@ def fits_in_memory(model: nn.Module, n_members: int, device: torch.device) -> bo
     return n_members * member_bytes(model) <= free_bytes(device) / PART
 
 
-def most_members(model: nn.Module, x: Tensor, config: TrainConfig) -> int:
+def most_members(model: nn.Module, x: Inputs, config: TrainConfig) -> int:
     """Return how many members of a model can be trained together on batches like x."""
     try:
         with TensorWatch() as made:
             run_once(model.train(), x, config)
     except Exception:  # of the watching: its training will tell
         return sys.maxsize
-    room = free_bytes(x.device) / PART - made.bytes
+    room = free_bytes(device_of(x)) / PART - made.bytes
     return max(1, int(room // member_bytes(model)))
 
 

@@ -8,22 +8,23 @@ from sweep.engine.equal import equal_bits
 from sweep.engine.plain import build_model, run_once
 from sweep.engine.setting import Candidates, Setting
 from sweep.errors import Differs, first_line
+from sweep.workload.inputs import Inputs, device_of
 
 SEEDS = (0, 1)
 
 
-def acts_outside(some: Candidates, x: Tensor, config: TrainConfig, device: torch.device) -> bool:
+def acts_outside(some: Candidates, x: Inputs, config: TrainConfig, dtype: torch.dtype) -> bool:
     """Tell whether models of other rates differ where all dropout calls have one rate."""
     outputs = []
     for setting in some.settings:
-        model = build_model(setting, SEEDS[0], device, x.dtype).train()
+        model = build_model(setting, SEEDS[0], device_of(x), dtype).train()
         with torch.no_grad():
             outputs.append(run_once(model, x, config, force=0.5)[0])
     return any(not torch.equal(outputs[0], other) for other in outputs[1:])
 
 
 def other_at_zero(
-    some: Candidates, x: Tensor, config: TrainConfig, device: torch.device
+    some: Candidates, x: Inputs, config: TrainConfig, dtype: torch.dtype
 ) -> str | None:
     """Say what the model does at rate 0 that it does not as it is built in its place, if anything.
 
@@ -31,7 +32,7 @@ def other_at_zero(
     """
 
     def said(setting: Setting) -> tuple[dict[str, Tensor], list[Tensor]]:
-        model = build_model(setting, SEEDS[0], device, x.dtype)
+        model = build_model(setting, SEEDS[0], device_of(x), dtype)
         return dict(model.named_parameters()), _said(model, x, config)
 
     try:
@@ -56,7 +57,7 @@ def other_at_zero(
 
 
 @torch.no_grad()
-def _said(model: nn.Module, x: Tensor, config: TrainConfig) -> list[Tensor]:
+def _said(model: nn.Module, x: Inputs, config: TrainConfig) -> list[Tensor]:
     """Return what a model says of x in training, nothing dropped, and in evaluation."""
     modes = (True, False)
     return [run_once(model.train(mode), x, config, dropping=False)[0] for mode in modes]

@@ -6,20 +6,22 @@ attributes and frozen weights. Only where its random numbers come from is ours (
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sweep.command.config import TrainConfig
 from sweep.engine import generators
 from sweep.engine.checkpoint import follow_checkpoints
 from sweep.engine.generators import ALL, Kinds
 from sweep.engine.noise import Noise
+from sweep.engine.objective import loss_of, outcomes_of
 from sweep.engine.optimizer import SCHEDULES
 from sweep.engine.setting import Setting
 from sweep.engine.site import Alone, Sites
 from sweep.errors import Differs
+from sweep.workload.inputs import Inputs, call_with, device_of, input_tensors, map_inputs
 
 follow_checkpoints()  # before any model's module imports the name
 # of transformers in evaluation: it has other roundings than training, and no rule of vmap
@@ -39,28 +41,30 @@ def build_model(setting: Setting, seed: int, device: torch.device, dtype: torch.
     return model.double() if dtype == torch.float64 else model
 
 
-def outputs_of(model: Callable[[Tensor], Tensor], x: Tensor, config: TrainConfig) -> Tensor:
-    """Return what the model says of x, in the dtype of x."""
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-        outputs = model(x)
-    if not isinstance(outputs, Tensor):
-        raise TypeError(f"gives a {type(outputs).__name__}, not a tensor")
-    return outputs.to(x.dtype)
+def outputs_of(model: Callable[..., Any], x: Inputs, config: TrainConfig) -> Tensor:
+    """Return the model's outputs: a tensor, or the `logits` or first part of what it returns.
+
+    They are of single precision at least.
+    """
+    with torch.autocast(device_of(x).type, torch.bfloat16, enabled=config.precision == "bf16"):
+        outputs = _tensor_in(call_with(model, x))
+    return outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
 
 
-def loss_of(outputs: Tensor, y: Tensor, config: TrainConfig) -> Tensor:
-    return LOSSES[config.loss](outputs, y)
-
-
-def outcomes_of(outputs: Tensor, y: Tensor, config: TrainConfig) -> Tensor:
-    """Return loss and error rate (2,)."""
-    wrong = (outputs.argmax(-1) != y).to(outputs.dtype).mean()
-    return torch.stack([loss_of(outputs, y, config), wrong])
+def _tensor_in(outputs: Any) -> Tensor:
+    if isinstance(outputs, Tensor):
+        return outputs
+    if isinstance(logits := getattr(outputs, "logits", None), Tensor):
+        return logits
+    if isinstance(outputs, tuple | list) and outputs and isinstance(outputs[0], Tensor):
+        return outputs[0]
+    kind = type(outputs).__name__
+    raise TypeError(f"gives a {kind}, not a tensor, something with .logits or a tuple of tensors")
 
 
 def run_once(
     model: nn.Module,
-    x: Tensor,
+    x: Inputs,
     config: TrainConfig,
     force: float | None = None,
     dropping: bool = True,
@@ -71,11 +75,12 @@ def run_once(
     All rates are forced to one if asked, or nothing is dropped.
     """
     noise = Noise()
-    noise.begin(torch.full((1, 1), 20_070, dtype=torch.int32, device=x.device))
+    noise.begin(torch.full((1, 1), 20_070, dtype=torch.int32, device=device_of(x)))
     with generators.restoring_states():
         generators.seed_generators(ALL, 0)
         with Sites(Alone(noise, force), noting, dropping) as sites:
-            return outputs_of(model, x.clone(), config), sites  # which forward may write into
+            own = map_inputs(Tensor.clone, x)  # which forward may write into
+            return outputs_of(model, own, config), sites
 
 
 class Plain:
@@ -124,13 +129,13 @@ class Plain:
         for model in self.models:
             model.train(training)
 
-    def backward(self, x: Tensor, y: Tensor, step: int) -> Tensor:
+    def backward(self, x: Inputs, y: Tensor, step: int) -> Tensor:
         """Compute the gradients of a step; x (S, B, ...), y (S, B). Returns the losses (K,)."""
 
         def member(k: int, seed: int) -> Tensor:
             self.optimizers[k].zero_grad()
             with self.sites[seed].begin():
-                outputs = self._outputs(k, x[seed])
+                outputs = self._outputs(k, map_inputs(lambda t: t[seed], x))
             loss = loss_of(outputs, y[seed], self.config)
             loss.backward()  # type: ignore[no-untyped-call]
             return loss.detach()
@@ -147,8 +152,8 @@ class Plain:
             scheduler.step()
 
     @torch.no_grad()
-    def outcomes(self, x: Tensor, y: Tensor, step: int) -> Tensor:
-        """Return loss and error rate of a batch of an evaluation (2, K); x (B, ...), y (B,)."""
+    def outcomes(self, x: Inputs, y: Tensor, step: int) -> Tensor:
+        """Return the sums of outcomes_of (4, K) over a batch; x and y (B, ...)."""
 
         def member(k: int, seed: int) -> Tensor:
             with self.sites[seed].begin() as sites:
@@ -158,12 +163,13 @@ class Plain:
 
         return torch.stack(self._each(member, step), 1)
 
-    def _outputs(self, k: int, x: Tensor) -> Tensor:
+    def _outputs(self, k: int, x: Inputs) -> Tensor:
         """Run a member on a batch, of which each has its own where forward writes into it."""
-        own = x if self.known[self.training] and not self.writes else x.clone()
-        version = own._version
+        shared = self.known[self.training] and not self.writes
+        own = x if shared else map_inputs(Tensor.clone, x)
+        versions = _versions(own)
         outputs = outputs_of(self.models[k], own, self.config)
-        if own._version != version and not self.writes:
+        if _versions(own) != versions and not self.writes:
             if own is x:
                 raise Differs("its forward writes into its input", tuple(sorted(ALL)))
             self.writes = True
@@ -214,6 +220,11 @@ class Plain:
         return gradients_of(self.models[k])
 
 
+def _versions(x: Inputs) -> list[int]:
+    """Return how often each tensor was written into."""
+    return [tensor._version for tensor in input_tensors(x).values()]
+
+
 def gradients_of(model: nn.Module) -> dict[str, Tensor | None]:
     return {name: param.grad for name, param in model.named_parameters()}
 
@@ -225,19 +236,3 @@ def plain_adamw(model: nn.Module, setting: Setting) -> torch.optim.AdamW:
     return torch.optim.AdamW(
         params, numbers.lr, weight_decay=numbers.weight_decay, fused=fused or None
     )
-
-
-def cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:
-    return F.cross_entropy(outputs, y)
-
-
-def squared_error(outputs: Tensor, y: Tensor) -> Tensor:
-    """Mean squared distance to the one-hot target."""
-    hot = y.unsqueeze(-1) == torch.arange(outputs.shape[-1], device=y.device)
-    return F.mse_loss(outputs, hot.to(outputs.dtype))
-
-
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "cross_entropy": cross_entropy,
-    "mse": squared_error,
-}

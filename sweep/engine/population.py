@@ -12,14 +12,17 @@ from torch import Tensor
 
 from sweep.command.config import TrainConfig
 from sweep.engine import generators
+from sweep.engine.augment import augmented
 from sweep.engine.difference import check_evaluation, check_step
 from sweep.engine.fused import Fused
 from sweep.engine.noise import evaluation_keys, order_and_keys
+from sweep.engine.objective import finish_outcomes, metric_of
 from sweep.engine.plain import Plain
 from sweep.engine.setting import Setting
 from sweep.errors import Differs
 from sweep.work import Way
-from sweep.workload.data import Split
+from sweep.workload.inputs import Inputs
+from sweep.workload.split import Split
 
 FUSED = Way("fused")
 
@@ -56,23 +59,27 @@ class Population:
         Raises Differs where a member is seen to train otherwise than plainly.
         """
         total = torch.zeros(self.n_members, dtype=self.dtype, device=self.device)
+        n_trials = self.n_members // len(self.seeds)
         batches, keys = self._batches(epoch, len(data))
         checked = _some_step(epoch, len(batches), self.n_members)
         with generators.restoring_states():
             before = generators.generator_states()
             self.engine.begin(keys, training=True)
             for step, rows in enumerate(batches):
-                losses = self.step(*data[rows], step, checked.get(step))
-                total += losses * (rows.shape[1] / len(data))
+                x, y = data[rows]
+                if data.augment is not None:
+                    x = augmented(data.augment, x, keys[step])
+                losses = self.step(x, y, step, checked.get(step))
+                total += losses * data.share(rows).to(self.dtype).repeat(n_trials)
                 on_step()
             self._check_draws(before, training=True)
         self.engine.end_epoch()
         return total
 
-    def step(self, x: Tensor, y: Tensor, step: int, check: int | None = None) -> Tensor:
+    def step(self, x: Inputs, y: Tensor, step: int, check: int | None = None) -> Tensor:
         """Take one step of the epoch begun; one member's is repeated plainly if asked.
 
-        x (S, B, ...), y (S, B). Returns the losses (K,).
+        x and y (S, B, ...). Returns the losses (K,).
         """
         if isinstance(self.engine, Fused) and check is not None:
             losses = check_step(self.engine, x, y, step, check)
@@ -81,19 +88,18 @@ class Population:
         self.engine.move()
         return losses
 
-    def evaluate(self, data: Split, epoch: int = 0) -> tuple[Tensor, Tensor]:
-        """Return each member's mean loss and error rate, both (K,), dropout off."""
-        total = torch.zeros(2, self.n_members, dtype=torch.float64, device=self.device)
+    def evaluate(self, data: Split, epoch: int = 0) -> dict[str, Tensor]:
+        """Return each member's mean loss and second metric, by their names, (K,), dropout off."""
+        total = torch.zeros(4, self.n_members, dtype=torch.float64, device=self.device)
         batches = self.evaluated(data)
         with generators.restoring_states():
             before = generators.generator_states()
             keys = [evaluation_keys(seed, epoch, len(batches)) for seed in self.seeds]
             self.engine.begin(torch.stack(keys, 1).to(self.device), training=False)
             for step, rows in enumerate(batches):
-                outcomes = self.engine.outcomes(*data[rows], step)
-                total += outcomes.double() * (len(rows) / len(data))
+                total += self.engine.outcomes(*data[rows], step).double()
             self._check_draws(before, training=False)
-        return total[0], total[1]
+        return finish_outcomes(total, metric_of(data.targets, self.config))
 
     def evaluated(self, data: Split) -> Sequence[Tensor]:
         """Return the rows of each batch of an evaluation: the same however many members."""

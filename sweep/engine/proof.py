@@ -25,7 +25,9 @@ from sweep.engine.plain import Plain, build_model, run_once
 from sweep.engine.setting import Candidates, Setting
 from sweep.errors import Differs, first_line
 from sweep.work import Way
-from sweep.workload.data import Data, Split
+from sweep.workload.data import Data
+from sweep.workload.inputs import Inputs, map_inputs
+from sweep.workload.split import Split
 
 CONVOLVED = 1 / 4  # part of the arithmetic from which convolutions on a CPU are better not fused
 
@@ -38,7 +40,7 @@ def prove_way(some: Candidates, config: TrainConfig, data: Data, device: torch.d
         return here.plainly("it can be built at too few of the rates")
     x, _ = data.train[torch.arange(min(config.batch_size, len(data.train)), device=device)]
     try:
-        if why := other_at_zero(some, x, config, device):
+        if why := other_at_zero(some, x, config, data.train.dtype):
             return here.plainly(f"at rate 0 it {why}", zero=True)
         _show(some, x, config, data)
     except Differs as found:
@@ -58,10 +60,10 @@ def _builds(setting: Setting, device: torch.device) -> bool:
     return True
 
 
-def _show(some: Candidates, x: Tensor, config: TrainConfig, data: Data) -> None:
+def _show(some: Candidates, x: Inputs, config: TrainConfig, data: Data) -> None:
     """Raise Differs where the fused program is not, or should not be, used; x is a batch."""
-    device = x.device
-    model = build_model(some.settings[-1], SEEDS[0], device, x.dtype)
+    device = data.train.targets.device
+    model = build_model(some.settings[-1], SEEDS[0], device, data.train.dtype)
     if device.type == "cpu" and _convolutions(model, x, config) > CONVOLVED:
         raise Differs("convolutions on a CPU are faster so")
     if not fits_in_memory(model, 4 * len(some.settings) * len(SEEDS), device):
@@ -70,7 +72,7 @@ def _show(some: Candidates, x: Tensor, config: TrainConfig, data: Data) -> None:
     double = replace(data, train=_double(data.train), val=_double(data.val))
     arguments = some.settings, SEEDS, exact, device, torch.float64
     bound = _plain_steps(lambda: Plain(*arguments), double.train, exact, device)
-    if acts_outside(some, x, config, device):
+    if acts_outside(some, x, config, data.train.dtype):
         raise Differs("its rate acts outside dropout calls too")
     plain, fused = Plain(*arguments), Fused(*arguments)
     for batch, keys, step in _steps(double.train, exact, device):
@@ -94,7 +96,7 @@ def _plain_steps(
                 plain.backward(x, y, step)
                 plain.move()
             plain.begin(keys, training=False)
-            plain.outcomes(x[0], y[0], 0)
+            plain.outcomes(map_inputs(lambda t: t[0], x), y[0], 0)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
@@ -114,7 +116,7 @@ def _plain_steps(
 
 
 def _compare_step(
-    plain: Plain, fused: Fused, batch: tuple[Tensor, Tensor], keys: Tensor, step: int, bound: float
+    plain: Plain, fused: Fused, batch: tuple[Inputs, Tensor], keys: Tensor, step: int, bound: float
 ) -> None:
     for k in range(plain.n_members):
         fused.load(k, plain.member(k))
@@ -141,19 +143,20 @@ def _compare_evaluation(
 ) -> None:
     for k in range(plain.n_members):
         fused.load(k, plain.member(k))
-    batches = torch.split(torch.arange(len(val), device=val.inputs.device), config.eval_batch_size)
+    batches = torch.split(torch.arange(len(val), device=val.targets.device), config.eval_batch_size)
     keys = torch.stack([evaluation_keys(seed, 0, 1) for seed in SEEDS], 1)
     for rows in {len(rows): rows for rows in batches}.values():
         losses = []
         for engine in (plain, fused):
             engine.begin(keys.to(rows.device), training=False)
-            losses.append(engine.outcomes(*val[rows], 0)[0])
+            sums = engine.outcomes(*val[rows], 0)
+            losses.append(sums[0] / sums[1])
         compare_losses("the loss in evaluation", losses[1], losses[0], bound)
 
 
 def _steps(
     train: Split, config: TrainConfig, device: torch.device
-) -> Iterator[tuple[tuple[Tensor, Tensor], Tensor, int]]:
+) -> Iterator[tuple[tuple[Inputs, Tensor], Tensor, int]]:
     """Yield two steps on whole batches and the last one, with the epoch's keys."""
     size, n = config.batch_size, len(train)
     orders, keys = zip(*(order_and_keys(seed, 0, n, size) for seed in SEEDS), strict=True)
@@ -166,7 +169,7 @@ def _double(split: Split) -> Split:
     return replace(split, dtype=torch.float64)
 
 
-def _convolutions(model: nn.Module, x: Tensor, config: TrainConfig) -> float:
+def _convolutions(model: nn.Module, x: Inputs, config: TrainConfig) -> float:
     """Return the part of a forward pass's products that is convolutions whose windows overlap."""
     try:
         with _Products() as products:

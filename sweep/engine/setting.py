@@ -9,6 +9,7 @@ from torch import nn
 from sweep.command.config import Config
 from sweep.command.rate import built_rate, is_rate
 from sweep.command.space import config_section
+from sweep.engine.objective import n_outputs
 from sweep.engine.optimizer import AdamWSettings
 from sweep.workload.data import Data
 from sweep.workload.model import model_builder
@@ -42,7 +43,8 @@ def setting_of(
         params = {k: built_rate(v) if is_rate(k) else v for k, v in params.items()}
     model = {**config.model, **config_section(params, "model.")}
     train = replace(config.train, **config_section(params, "train."))
-    build = model_builder(model, float(params["dropout"]), data.input_shape, data.n_classes)
+    rate, n_classes = float(params["dropout"]), n_outputs(data, config.train)
+    build = model_builder(model, rate, data.input_shape, n_classes, data.example)
     return Setting(build, AdamWSettings(train.lr, train.weight_decay))
 
 

@@ -15,6 +15,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_flatten
 
 from sweep.engine.equal import equal_bits
+from sweep.workload.inputs import input_tensors
 
 AS_IT_IS = 16  # calls of one shape before it is traced, which costs what some 70 calls then save
 log = logging.getLogger(__name__)
@@ -34,7 +35,8 @@ class Program:
 
     def __call__(self, weights: Mapping[str, Tensor], *args: Any) -> Any:
         """Call the function, or do what it did for tensors of the same shapes."""
-        key = len(next(iter(weights.values()))), args[-2].shape
+        shapes = tuple((name, t.shape) for name, t in input_tensors(args[-2]).items())
+        key = len(next(iter(weights.values()))), shapes
         self.calls[key] += 1
         if self.calls[key] > AS_IT_IS and key not in self.traced:
             self.traced[key] = self._trace(weights, *args)

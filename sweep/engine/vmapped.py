@@ -16,8 +16,10 @@ from sweep.command.config import TrainConfig
 from sweep.command.rate import NOTHING
 from sweep.engine.layers import Dims, UnderVmap, members_first
 from sweep.engine.noise import Noise
-from sweep.engine.plain import loss_of, outcomes_of, outputs_of
+from sweep.engine.objective import loss_of, outcomes_of
+from sweep.engine.plain import outputs_of
 from sweep.engine.site import Sites
+from sweep.workload.inputs import Inputs, map_inputs
 
 Tensors = Mapping[str, Tensor]
 Numbers = dict[int, Tensor]  # site -> its noise (S, ...)
@@ -52,16 +54,16 @@ class Skeleton:
         buffers: Tensors,
         rates: Tensor,
         numbers: Numbers,
-        x: Tensor,
+        x: Inputs,
         y: Tensor,
     ) -> Tensor:
-        """Return the losses (K,) of a training step; rates (K, sites), x (S, B, ...), y (S, B)."""
+        """Return the losses (K,) of a training step; rates (K, sites), x and y (S, B, ...)."""
         n_trials = len(rates) // self.n_seeds
-        x, y = (t.repeat(n_trials, *[1] * (t.dim() - 1)) for t in (x, y))
+        x, y = (map_inputs(lambda t: t.repeat(n_trials, *[1] * (t.dim() - 1)), t) for t in (x, y))
         source = _Together(self, numbers)
 
         def member(
-            params: Tensors, buffers: Tensors, rates: Tensor, x: Tensor, y: Tensor
+            params: Tensors, buffers: Tensors, rates: Tensor, x: Inputs, y: Tensor
         ) -> Tensor:
             with Sites(source.of(rates)):
                 outputs = outputs_of(_Called(self.module, params, buffers), x, self.config)
@@ -80,8 +82,8 @@ class Skeleton:
         gradients = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True)
         return losses.detach(), dict(zip(leaves, gradients, strict=True))
 
-    def outcomes(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensor:
-        """Return losses and error rates (2, K) in evaluation; x, y are (B, ...), for all alike."""
+    def outcomes(self, params: Tensors, buffers: Tensors, x: Inputs, y: Tensor) -> Tensor:
+        """Return the sums of outcomes_of (4, K) in evaluation; x and y (B, ...), for all alike."""
 
         def member(params: Tensors, buffers: Tensors) -> Tensor:
             with Sites(_Nothing()):
@@ -97,9 +99,9 @@ class _Called:
     def __init__(self, module: nn.Module, params: Tensors, buffers: Tensors) -> None:
         self.module, self.state = module, (dict(params), dict(buffers))
 
-    def __call__(self, x: Tensor) -> Any:
+    def __call__(self, *args: Tensor, **kwargs: Tensor) -> Any:
         with sdpa_kernel(SDPBackend.MATH):  # others have no rule of vmap: it runs each member alone
-            return functional_call(self.module, self.state, (x,))
+            return functional_call(self.module, self.state, args, kwargs)
 
 
 class _Nothing:

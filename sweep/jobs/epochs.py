@@ -9,7 +9,7 @@ from sweep.jobs.claim import raise_if_revoked
 from sweep.jobs.halving import rungs, survivors
 from sweep.show.curves import Curves
 from sweep.show.progress import Reporter
-from sweep.work import CONFIRMATION, Table, Work
+from sweep.work import CONFIRMATION, DROPOUT_ON, Table, Work
 from sweep.workload.data import Data, load_test_split
 
 
@@ -59,21 +59,17 @@ def train_epoch(
     on_loss = population.train_epoch(data.train, epoch - 1, lambda: reporter.advance(part))
     return {
         **evaluate_epoch(population, data, epoch),
-        "train_loss_dropout_on": population.table(on_loss),
+        DROPOUT_ON: population.table(on_loss),
     }
 
 
 def evaluate_epoch(population: Population, data: Data, epoch: int) -> dict[str, Table]:
     """Evaluate every member, dropout off, on validation samples and as many training samples."""
-    val_loss, val_error = population.evaluate(data.val, epoch)
-    train_loss, train_error = population.evaluate(data.train_part, epoch)
-    metrics = {
-        "val_loss": val_loss,
-        "val_error": val_error,
-        "train_loss": train_loss,
-        "train_error": train_error,
-        "gap": val_loss - train_loss,
-    }
+    metrics = {}
+    for part, split in (("val", data.val), ("train", data.train_part)):
+        for name, values in population.evaluate(split, epoch).items():
+            metrics[f"{part}_{name}"] = values
+    metrics["gap"] = metrics["val_loss"] - metrics["train_loss"]
     return {name: population.table(values) for name, values in metrics.items()}
 
 
@@ -82,6 +78,7 @@ def test_members(
 ) -> list[dict[str, list[float]]]:
     """Evaluate every trial on the test samples."""
     samples, last = load_test_split(config.data, data), config.train.epochs
-    loss, error = map(population.table, population.evaluate(samples, last))
-    pairs = zip(loss, error, strict=True)
-    return [{"test_loss": losses, "test_error": errors} for losses, errors in pairs]
+    metrics = population.evaluate(samples, last)
+    tables = {f"test_{name}": population.table(values) for name, values in metrics.items()}
+    n_trials = len(tables["test_loss"])
+    return [{name: table[i] for name, table in tables.items()} for i in range(n_trials)]

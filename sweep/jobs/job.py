@@ -19,6 +19,7 @@ from sweep.command.config import Config, typed_config
 from sweep.engine.device import pick_device
 from sweep.engine.malloc import keep_freed
 from sweep.engine.memory import most_members
+from sweep.engine.objective import with_loss
 from sweep.engine.plain import build_model
 from sweep.engine.population import Population
 from sweep.engine.proof import prove_way
@@ -100,6 +101,7 @@ def train_population(
 ) -> list[TrialResult]:
     """Train one population in a job's folder; return the result of each trial."""
     data, done = load_data(config.data).to(device), reporter.done
+    config = replace(config, train=with_loss(config.train, data))
     way = work.way or _prove_way(config, work, data, folder)
     if way.device and (way.device, way.torch) != (device.type, torch.__version__):
         log.warning("proven on %s by torch %s: proven again here", way.device, way.torch)
@@ -123,7 +125,7 @@ def _prove_way(config: Config, work: Work, data: Data, folder: Path) -> Way:
     (folder / PROOF).touch()
     try:
         candidates = candidates_of(config, work.points, data)
-        way = prove_way(candidates, config.train, data, data.train.inputs.device)
+        way = prove_way(candidates, config.train, data, data.train.targets.device)
     finally:
         (folder / PROOF).unlink()
     if way.why:
@@ -139,7 +141,7 @@ def _train_in_way(
     Trials that do not fit in memory together train in turns, each to its end.
     """
     settings = [setting_of(config, trial.params, data, way.zero) for trial in work.trials]
-    device = data.train.inputs.device
+    device = data.train.targets.device
     n = _trials_in_memory(config, work, data, settings[0])
     if n < len(work.trials):
         log.info("trained in turns, %d trials at a time", n)
@@ -165,8 +167,9 @@ def _trials_in_memory(config: Config, work: Work, data: Data, one: Setting) -> i
     """Return how many trials fit in memory; trials that are halved stay together."""
     if is_halved(config, work):
         return len(work.trials)
-    device = data.train.inputs.device
+    device = data.train.targets.device
     n_samples = min(config.train.batch_size, len(data.train))
     x, _ = data.train[torch.arange(n_samples, device=device)]
-    n_members = most_members(build_model(one, work.seeds[0], device, x.dtype), x, config.train)
+    model = build_model(one, work.seeds[0], device, data.train.dtype)
+    n_members = most_members(model, x, config.train)
     return max(1, n_members // len(work.seeds))

@@ -17,17 +17,19 @@ from tensorboard.plugins.hparams.api_pb2 import STATUS_FAILURE, STATUS_SUCCESS
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
 
 from sweep.show.events import EventFile
-from sweep.work import CONFIRMATION, Key, Outcome
+from sweep.work import CONFIRMATION, DROPOUT_ON, Key, Outcome
 
-TAGS = {  # as they are called in the results -> as TensorBoard groups them
-    "val_loss": "loss/val",
-    "train_loss": "loss/train",
-    "train_loss_dropout_on": "loss/train_dropout_on",
-    "val_error": "error/val",
-    "train_error": "error/train",
-    "gap": "gap/loss",
-}
 SEMS = 2  # from the mean to the ends of a band
+
+
+def tag_of(metric: str) -> str:
+    """Return a metric's tag, by which TensorBoard groups it: val_error is error/val."""
+    if metric == "gap":
+        return "gap/loss"
+    if metric == DROPOUT_ON:
+        return "loss/train_dropout_on"
+    part, _, name = metric.partition("_")
+    return f"{name}/{part}"
 
 
 def band_tags(tag: str) -> tuple[str, str]:
@@ -87,13 +89,13 @@ class Curves:
         points: dict[str, list[float]] = {}  # tag -> of each run
         for metric, table in metrics.items():
             values = np.array(table)
-            points[TAGS[metric]] = values.mean(1).tolist()
+            points[tag_of(metric)] = values.mean(1).tolist()
             if values.shape[1] > 1:
                 with np.errstate(invalid="ignore"):  # of a run that diverged
                     half = SEMS * values.std(1, ddof=1) / math.sqrt(values.shape[1])
                     ends = values.mean(1) - half, values.mean(1) + half
                 points |= {
-                    t: y.tolist() for t, y in zip(band_tags(TAGS[metric]), ends, strict=True)
+                    t: y.tolist() for t, y in zip(band_tags(tag_of(metric)), ends, strict=True)
                 }
         for place, (run, writer) in enumerate(self.open):
             of_run = {tag: of_runs[place] for tag, of_runs in points.items()}

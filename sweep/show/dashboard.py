@@ -25,12 +25,11 @@ from sweep.answer.answer import Answer, trained
 from sweep.command.rate import all_rates_zero
 from sweep.command.space import Axis
 from sweep.show import figure
-from sweep.show.curves import TAGS, band_tags, scalar_summary
+from sweep.show.curves import band_tags, scalar_summary, tag_of
 from sweep.show.events import EventFile
 from sweep.show.markdown import trial_table, verdict_list
 
 SHOWN_BY_DEFAULT = 500  # runs; if there are more, TensorBoard shows none by default
-COLUMNS = {"loss/val": "validation loss", "error/val": "validation error", "gap/loss": "gap"}
 PICTURES = {"answer/1_loss_over_rate": "over_the_rate", "answer/2_made_of": "made_of"}
 
 
@@ -41,13 +40,15 @@ class Dashboard:
         self.folder = folder
         self.pictures: EventFile | None = None  # one file: readers take files by name, not by time
 
-    def announce(self, axes: Sequence[Axis], n_seeds: int) -> None:
+    def announce(self, axes: Sequence[Axis], n_seeds: int, second: str | None) -> None:
         """Write the columns of the table and the ready charts."""
         writer = self._begin_anew("study")
         hparams = [summary_v2.HParam(axis.key, _axis_domain(axis)) for axis in axes]
-        metrics = [summary_v2.Metric(tag, display_name=name) for tag, name in COLUMNS.items()]
+        metrics = [
+            summary_v2.Metric(tag, display_name=name) for tag, name in _columns(second).items()
+        ]
         writer.add(summary_v2.hparams_config_pb(hparams, metrics))
-        writer.add(_chart_layout(n_seeds))
+        writer.add(_chart_layout(n_seeds, second))
         writer.close()
 
     def show(self, answer: Answer, generation: int) -> None:
@@ -82,6 +83,12 @@ class Dashboard:
         return EventFile(self.folder, f".{part}")
 
 
+def _columns(second: str | None) -> dict[str, str]:
+    """Return the columns of the table of hyperparameters, {tag: name}."""
+    others = {f"{second}/val": f"validation {second.replace('_', ' ')}"} if second else {}
+    return {"loss/val": "validation loss", **others, "gap/loss": "gap"}
+
+
 def _axis_domain(axis: Axis) -> summary_v2.Domain:
     if axis.values:
         return summary_v2.Discrete(axis.values)
@@ -89,17 +96,18 @@ def _axis_domain(axis: Axis) -> summary_v2.Domain:
     return (summary_v2.IntInterval if whole else summary_v2.RealInterval)(axis.low, axis.high)
 
 
-def _chart_layout(n_seeds: int) -> Summary:
+def _chart_layout(n_seeds: int, second: str | None) -> Summary:
     """Lay the charts of the Custom Scalars tab out."""
     fit = [
-        _joint_chart("loss, validation and training", "^loss/(val|train)$"),
-        _joint_chart("error, validation and training", "^error/(val|train)$"),
+        _joint_chart(f"{name.replace('_', ' ')}, validation and training", f"^{name}/(val|train)$")
+        for name in ("loss", second)
+        if name
     ]
     if n_seeds > 1:
         fit += [
-            _banded_chart("validation loss", TAGS["val_loss"]),
-            _banded_chart("training loss", TAGS["train_loss"]),
-            _banded_chart("gap, validation less training loss", TAGS["gap"]),
+            _banded_chart("validation loss", tag_of("val_loss")),
+            _banded_chart("training loss", tag_of("train_loss")),
+            _banded_chart("gap, validation less training loss", tag_of("gap")),
         ]
     answer = [
         _joint_chart("loss over 1000 x rate", "^over_1000_rate/"),

@@ -38,11 +38,8 @@ def _new_figure(n_panels: int, inches: tuple[float, float]) -> tuple[Any, Sequen
 
 def _over_the_rate(answer: Answer, axes: Any) -> None:
     rows, best, metric = trained(answer), answer["best"], answer["metric"]
-    others = {
-        "val_loss": [("train_loss", TRAIN), ("gap", GAP)],
-        "val_error": [("train_error", TRAIN)],
-    }
-    for name, color in ((metric, VAL), *others[metric]):
+    others = [("gap", GAP)] if metric == "val_loss" else []
+    for name, color in ((metric, VAL), (metric.replace("val", "train"), TRAIN), *others):
         values = [row[name].get("aligned", row[name]["mean"]) for row in rows]
         bars = [SEMS * (row[name]["sem"] or 0) for row in rows]
         rates = [row["params"]["dropout"] for row in rows]

@@ -13,7 +13,7 @@ from sweep.answer.answer import Answer, collect, trained
 from sweep.command.config import differing_keys
 from sweep.files import write_whole
 from sweep.show import figure
-from sweep.show.sentences import answer_sentences, plus_minus, usage_line
+from sweep.show.sentences import answer_sentences, plus_minus, usage_line, words
 
 
 def write_report(study: optuna.Study, folder: Path) -> Answer:
@@ -28,12 +28,14 @@ def write_report(study: optuna.Study, folder: Path) -> Answer:
 def trial_table(answer: Answer) -> str:
     """Return one line a trial, sorted by rate, as a Markdown table that is readable as text."""
     others = [key for key in answer["space"] if key != "dropout"]
-    head = ["rate", *others, "val loss", "val error", "train loss", "gap", "noise tax"]
+    second = answer["second_metric"]
+    head = ["rate", *others, "val loss", *([f"val {words(second)}"] if second else [])]
+    head += ["train loss", "gap", "noise tax"]
     lines = [[*head, "seeds", "trial", "fit"]]
     for row in trained(answer):
         cells = [f"{row['params']['dropout']:.6g}"]
         cells += [f"{row['params'][key]:.6g}" if key in row["params"] else "-" for key in others]
-        cells += [plus_minus(row["val_loss"]), plus_minus(row["val_error"], percent=True)]
+        cells += [plus_minus(row[f"val_{name}"], name) for name in ("loss", second) if name]
         cells += [f"{row[name]['mean']:.4f}" for name in ("train_loss", "gap")]
         cells += [f"{sum(row['noise_tax']) / len(row['noise_tax']):.4f}", str(len(row["seeds"]))]
         cells += ["baseline" if row["number"] is None else str(row["number"])]

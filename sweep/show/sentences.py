@@ -67,7 +67,7 @@ def _verdict_line(answer: Answer) -> str:
 
 def verdict_sentence(gain: Mapping[str, Any], answer: Answer) -> str:
     """Say a verdict and what it rests on."""
-    name = answer["metric"].replace("val_", "validation ")
+    name = f"validation {words(answer['metric'].removeprefix('val_'))}"
     side = "lower" if gain["value"] >= 0 else "higher"
     text = f"{name} {_number(abs(gain['value']), answer)} {side} than without"
     if gain["low"] is not None:
@@ -85,7 +85,18 @@ def verdict_sentence(gain: Mapping[str, Any], answer: Answer) -> str:
 
 
 def _number(value: float, answer: Answer) -> str:
-    return f"{100 * value:.2f}%" if answer["metric"] == "val_error" else f"{value:.4f}"
+    percent = _is_part(answer["metric"].removeprefix("val_"))
+    return f"{100 * value:.2f}%" if percent else f"{value:.4f}"
+
+
+def _is_part(name: str) -> bool:
+    """Return whether a metric is a part of one, and shown in percent."""
+    return name not in ("loss", "rmse")
+
+
+def words(metric: str | None) -> str:
+    """Return a metric's name as people say it."""
+    return (metric or "").replace("_", " ")
 
 
 def _over_and_under(answer: Answer) -> list[str]:
@@ -108,12 +119,15 @@ def _confirmed_values(answer: Answer) -> list[str]:
     if confirmation is None:
         return []
     lines = []
-    for title, source, metrics in (
-        ("confirmed", confirmation, ("val_loss", "val_error")),
-        ("test set, read once", test, ("test_loss", "test_error")),
+    names = [name for name in ("loss", answer["second_metric"]) if name]
+    for title, source, part in (
+        ("confirmed", confirmation, "val"),
+        ("test set, read once", test, "test"),
     ):
+        points = [source[point] for point in ("chosen", "baseline") if source[point]]
         texts = [
-            _plus_minus(source[name], metrics) for name in ("chosen", "baseline") if source[name]
+            ", ".join(f"{words(n)} {plus_minus(point[f'{part}_{n}'], n)}" for n in names)
+            for point in points
         ]
         lines.append(f"{title}: " + "; without dropout ".join(texts))
     return lines
@@ -133,14 +147,9 @@ def _robustness(answer: Answer) -> list[str]:
     return [*lines, "so the conclusion depends on the learning rate"] if others else []
 
 
-def _plus_minus(point: Mapping[str, Any], metrics: tuple[str, str]) -> str:
-    loss, error = (point[metric] for metric in metrics)
-    return f"loss {plus_minus(loss)}, error {plus_minus(error, percent=True)}"
-
-
-def plus_minus(value: Mapping[str, Any], percent: bool = False) -> str:
-    """Return mean ± standard error."""
-    scale, digits, unit = (100, 2, "%") if percent else (1, 4, "")
+def plus_minus(value: Mapping[str, Any], name: str = "loss") -> str:
+    """Return mean ± standard error of a metric."""
+    scale, digits, unit = (100, 2, "%") if _is_part(name) else (1, 4, "")
     sem = "" if value["sem"] is None else f" ± {scale * value['sem']:.{digits}f}"
     return f"{scale * value.get('aligned', value['mean']):.{digits}f}{sem}{unit}"
 

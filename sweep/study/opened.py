@@ -44,7 +44,7 @@ def open_study_run(prepared: Prepared, launcher: Launcher, bar: Bar) -> Iterator
         _check_same(study, prepared)
         _describe_study(study, prepared, url)
         dashboard = stack.enter_context(closing(Dashboard(folder)))
-        dashboard.announce(plan.axes, plan.config.study.seeds)
+        dashboard.announce(plan.axes, plan.config.study.seeds, prepared.second_metric)
         digest, device = prepared.jobs_digest, prepared.device
         training = Training(plan, name, digest, folder, device, launcher, bar)
         yield StudyRun(plan, study, training, dashboard)

@@ -1,18 +1,21 @@
 """A study before it is opened: all that can be checked without writing anything."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from sweep.command.plan import Plan
 from sweep.engine.device import pick_device
 from sweep.engine.inspection import try_out
+from sweep.engine.objective import default_loss, metric_of, with_loss
 from sweep.errors import DataUnavailable, require
 from sweep.jobs.launcher import Launcher
 from sweep.study.fingerprint import sha256_of, study_fingerprint
 from sweep.study.sources import study_sources
-from sweep.workload import data
+from sweep.workload.data import Data, load_data
 from sweep.workload.model import check_numbers
 
 
@@ -27,6 +30,7 @@ class Prepared:
     fingerprint: dict[str, Any]
     sources: dict[str, str]
     warnings: tuple[str, ...]
+    second_metric: str
 
     @property
     def jobs_digest(self) -> str:
@@ -40,9 +44,14 @@ def prepare_study(plan: Plan, launcher: Launcher) -> Prepared:
     device = pick_device(name).type if launcher.is_local else name
     check_numbers(plan.config.model, plan.axes)
     plan, samples, warnings = _with_data(plan)
+    plan = _with_loss(plan, samples)
     config = plan.config
     size, most = config.train.batch_size, len(samples.train)
     require(size <= most, "train.batch_size", size, f"must be at most the {most} samples")
+    second = metric_of(samples.train.targets, config.train)
+    metric, allowed = config.study.metric, ("val_loss", f"val_{second}")
+    require(metric in allowed, "study.metric", metric, f"must be {' or '.join(allowed)} here")
+    warnings += samples.warnings
     warnings += try_out(config.model, plan.axes, samples, config.train)
     whole = study_fingerprint(plan, samples.sha256)
     made = f"{plan.labels['model']}-{plan.labels['data']}-{sha256_of(whole)[:8]}"
@@ -50,19 +59,33 @@ def prepare_study(plan: Plan, launcher: Launcher) -> Prepared:
     folder = Path(plan.cfg.hydra.sweep.dir).resolve() / study_name
     require("${" not in str(folder), "hydra.sweep.dir", folder, "must not hold ${")
     code = study_sources(str(part.get("_target_")) for part in (config.model, config.data))
-    return Prepared(plan, study_name, folder, device, whole, code, tuple(warnings))
+    return Prepared(plan, study_name, folder, device, whole, code, tuple(warnings), second)
 
 
-def _with_data(plan: Plan) -> tuple[Plan, data.Data, list[str]]:
+def _with_loss(plan: Plan, samples: Data) -> Plan:
+    """Return the plan with the loss that follows from the targets, if it names none."""
+    train = with_loss(plan.config.train, samples)
+    if plan.config.train.loss is None and train.loss != "cross_entropy":
+        y = samples.train.targets
+        print(f"train.loss={train.loss}, as targets are {_described(y)}", file=sys.stderr)
+    return replace(plan, config=replace(plan.config, train=train))
+
+
+def _described(targets: Tensor) -> str:
+    kind = "0 and 1" if default_loss(targets) == "bce" else "floats"
+    return f"{kind} of shape {tuple(targets.shape[1:])}" if targets.dim() > 1 else kind
+
+
+def _with_data(plan: Plan) -> tuple[Plan, Data, list[str]]:
     """Read the data, or if they cannot be had those of data.fallback, with a warning."""
     try:
-        return plan, data.load_data(plan.config.data), []
+        return plan, load_data(plan.config.data), []
     except DataUnavailable as error:
         fallback = plan.config.data.get("fallback")
         if fallback is None:
             raise
         warning = f"{error}: data={fallback} is used instead"
     plan = plan.with_data(fallback)
-    samples = data.load_data(plan.config.data)
+    samples = load_data(plan.config.data)
     print(f"warning: {warning}", file=sys.stderr)
     return plan, samples, [warning]

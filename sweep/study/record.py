@@ -12,7 +12,7 @@ from sweep.answer.diagnosis import over_time
 from sweep.answer.variance import mean_and_sem
 from sweep.command.config import Config
 from sweep.errors import last_line
-from sweep.work import Outcome
+from sweep.work import DROPOUT_ON, Outcome
 
 
 def record_trial(
@@ -74,8 +74,9 @@ def trial_attributes(outcome: Outcome) -> dict[str, Any]:
 def trained_summary(outcome: Outcome) -> dict[str, Any]:
     """Return the final metrics of each seed, and what else a report needs of a trial."""
     finals, curves = outcome.finals(), outcome.curves
-    dropout_on = curves["train_loss_dropout_on"][-1]
+    dropout_on = curves[DROPOUT_ON][-1]
     return {
+        "metrics": list(finals),
         **finals,
         **over_time(curves["val_loss"]),
         "curves": {m: [fmean(v) for v in curves[m]] for m in ("val_loss", "train_loss")},

@@ -1,7 +1,7 @@
 """A data set as tensors on the device: uint8 images stay uint8 and are normalised batch by batch.
 
-A data set is a function `(config, split) -> (inputs, targets)` for the splits "train", "val" and
-"test", named by `_target_` in its YAML; inputs (N, ...) uint8 or float, targets (N,) class numbers.
+A data set is a function `(config, split)` for the splits "train", "val" and "test", named by
+`_target_` in its YAML. It returns (inputs, targets), or a map-style torch Dataset of such pairs.
 """
 
 import hashlib
@@ -12,34 +12,15 @@ from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from sweep.errors import BadInput, Unreachable
+from sweep.workload.classes import class_warnings, given_classes, part_of_training
 from sweep.workload.imports import import_target
-
-INPUTS = (torch.uint8, torch.float16, torch.float32, torch.float64)
-
-
-@dataclass(frozen=True)
-class Split:
-    """Samples, indexed by a tensor of rows of any shape."""
-
-    inputs: Tensor  # (N, ...)
-    targets: Tensor  # (N,) int64
-    mean: float  # of the training inputs, on the scale of a uint8 divided by 255
-    std: float
-    dtype: torch.dtype = torch.float32  # of the samples it hands out
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def __getitem__(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        x = self.inputs[rows]
-        if x.dtype == torch.uint8:
-            x = (x.to(self.dtype) / 255 - self.mean) / self.std
-        return x.to(self.dtype), self.targets[rows]
+from sweep.workload.inputs import Inputs, input_tensors, map_inputs
+from sweep.workload.samples import as_samples, converted, counted_elements
+from sweep.workload.split import Augment, Split, mean_and_std
 
 
 @dataclass(frozen=True)
@@ -48,21 +29,42 @@ class Data:
     train_part: Split  # a fixed part of train, as large as val: what train metrics are taken on
     val: Split
     sha256: str  # of all training and validation samples
+    given_classes: int | None = None  # data.n_classes
+    warnings: tuple[str, ...] = ()
 
     def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> "Data":
         def move(split: Split) -> Split:
-            inputs, targets = split.inputs.to(device), split.targets.to(device)
-            return replace(split, inputs=inputs, targets=targets, dtype=dtype)
+            inputs = map_inputs(lambda t: t.to(device), split.inputs)
+            return replace(split, inputs=inputs, targets=split.targets.to(device), dtype=dtype)
 
-        return Data(move(self.train), move(self.train_part), move(self.val), self.sha256)
+        train, part, val = map(move, (self.train, self.train_part, self.val))
+        return replace(self, train=train, train_part=part, val=val)
 
     @property
-    def input_shape(self) -> tuple[int, ...]:
-        return tuple(self.train.inputs.shape[1:])
+    def input_shape(self) -> Any:
+        """The shape of a sample; of several tensors a tuple or dict of shapes."""
+        return map_inputs(lambda t: tuple(t.shape[1:]), self.train.inputs)
 
     @property
     def n_classes(self) -> int:
+        """The number of classes; of floats and of labels that are bools, their number."""
+        targets = self.train.targets
+        if self.given_classes is not None:
+            return self.given_classes
+        if targets.is_floating_point() or targets.dtype == torch.bool:
+            return max(1, targets[0].numel())
         return 1 + max(int(split.targets.max()) for split in (self.train, self.val))
+
+    @property
+    def example(self) -> Inputs:
+        """Two samples of zeros."""
+        return map_inputs(lambda t: torch.zeros(2, *t.shape[1:], dtype=_kind(t)), self.train.inputs)
+
+
+def _kind(tensor: Tensor) -> torch.dtype:
+    """Return the type in which a model is given a tensor."""
+    whole = not tensor.is_floating_point() and tensor.dtype != torch.uint8
+    return tensor.dtype if whole else torch.float32
 
 
 def load_data(config: Mapping[str, Any]) -> Data:
@@ -81,23 +83,59 @@ class _Config:
 @lru_cache(maxsize=1)  # the jobs of one process share what it has read
 def load_once(frozen: _Config) -> Data:
     config = frozen.config
-    (x, y), (x_val, y_val) = read_split(config, "train"), read_split(config, "val")
-    _check_alike(config, x, x_val, "val")
+    train, val = read_split(config, "train"), read_split(config, "val")
+    _check_alike(config, train, val, "val")
     digest = hashlib.sha256()
-    for tensor in (x, y, x_val, y_val):
-        digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().numpy().data)
-    mean, std = _mean_and_std(x) if x.dtype == torch.uint8 else (0.0, 1.0)
-    part = stratified_rows(y.numpy(), min(len(y), len(y_val)), np.random.default_rng(0))
+    for inputs, targets in (train, val):
+        for name, tensor in {**input_tensors(inputs), "targets": targets}.items():
+            digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+            digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
+    (x, y), dropped = _without_uncounted(train)
+    (x_val, y_val), dropped_val = _without_uncounted(val)
+    scales = {
+        name: mean_and_std(tensor)
+        for name, tensor in input_tensors(x).items()
+        if tensor.dtype == torch.uint8
+    }
+    part = torch.from_numpy(part_of_training(y, min(len(y), len(y_val))))
+    whole = Split(x, y, scales)
     data = Data(
-        train=Split(x, y, mean, std),
-        train_part=Split(x[part], y[part], mean, std),
-        val=Split(x_val, y_val, mean, std),
+        train=replace(whole, augment=_augment(config)),
+        train_part=replace(whole, inputs=map_inputs(lambda t: t[part], x), targets=y[part]),
+        val=replace(whole, inputs=x_val, targets=y_val),
         sha256=digest.hexdigest(),
+        given_classes=given_classes(config, y, y_val),
     )
-    if data.n_classes < 2:
+    if y.dtype == torch.int64 and data.n_classes < 2:
         raise BadInput(f"{_data_key(config)}: has one class only, 0")
-    return data
+    return replace(
+        data,
+        warnings=tuple(
+            class_warnings(
+                data.train.targets, data.val.targets, data.n_classes, dropped + dropped_val
+            )
+        ),
+    )
+
+
+def _augment(config: Mapping[str, Any]) -> Augment | None:
+    path = config.get("augment")
+    if path is None:
+        return None
+    function = import_target("data.augment", path)
+    if not callable(function):
+        raise BadInput(f"data.augment={path}: must be a function inputs -> inputs")
+    augment: Augment = function
+    return augment
+
+
+def _without_uncounted(samples: tuple[Inputs, Tensor]) -> tuple[tuple[Inputs, Tensor], int]:
+    """Leave out samples whose targets are all ignored; return how many."""
+    inputs, targets = samples
+    counts = counted_elements(targets) > 0
+    if counts.all():
+        return samples, 0
+    return (map_inputs(lambda t: t[counts], inputs), targets[counts]), int((~counts).sum())
 
 
 def _data_key(config: Mapping[str, Any]) -> str:
@@ -106,82 +144,58 @@ def _data_key(config: Mapping[str, Any]) -> str:
 
 def load_test_split(config: Mapping[str, Any], data: Data) -> Split:
     """Read the test samples, to be normalised as the training samples are."""
-    x, y = read_split(config, "test")
-    _check_alike(config, data.train.inputs, x, "test")
-    n = data.n_classes
-    if int(y.max()) >= n:
-        raise BadInput(f"{_data_key(config)}: 'test' has classes beyond the {n}")
-    device = data.train.inputs.device
-    return replace(data.train, inputs=x.to(device), targets=y.to(device))
+    test = read_split(config, "test")
+    _check_alike(config, (data.train.inputs, data.train.targets), test, "test")
+    (inputs, targets), _ = _without_uncounted(test)
+    if targets.dtype == torch.int64 and int(targets.max()) >= data.n_classes:
+        raise BadInput(f"{_data_key(config)}: 'test' has classes beyond the {data.n_classes}")
+    device = data.train.targets.device
+    inputs = map_inputs(lambda t: t.to(device), inputs)
+    return replace(data.train, inputs=inputs, targets=targets.to(device), augment=None)
 
 
-def read_split(config: Mapping[str, Any], split: str) -> tuple[Tensor, Tensor]:
+def read_split(config: Mapping[str, Any], split: str) -> tuple[Inputs, Tensor]:
     """Call the function that the data set's `_target_` names and check what it returns."""
     key, function = _data_key(config), import_target("data._target_", config.get("_target_"))
     if not inspect.isfunction(function) or not _takes_two(function):
         raise BadInput(f"{key}: must be a function (config, split)")
+    normalize = config.get("normalize", True)
+    if not isinstance(normalize, bool):
+        raise BadInput(f"data.normalize={normalize}: must be true or false")
     try:
-        x, y = function(SimpleNamespace(**config), split)
-        fits = isinstance(x, Tensor) and isinstance(y, Tensor)
+        returned = function(SimpleNamespace(**config), split)
+        inputs, targets = as_samples(key, split, returned)
     except (BadInput, Unreachable):
         raise
     except (Exception, SystemExit) as error:
         raise BadInput(f"{key}: {type(error).__name__}: {error}") from error
-    if not fits:
-        raise BadInput(f"{key}: must return two tensors, inputs and targets")
-    _check_tensors(x, y, key, split)
-    return x.detach(), y
+    return converted(inputs, normalize), targets
 
 
-def _check_tensors(x: Tensor, y: Tensor, key: str, split: str) -> None:
-    """Raise BadInput where tensors are no samples that can be trained on."""
-    if x.ndim == 0 or y.ndim != 1 or len(x) != len(y) or not len(y) or y.dtype != torch.int64:
-        raise BadInput(
-            f"{key}: inputs {tuple(x.shape)} and targets {tuple(y.shape)} {y.dtype} "
-            f"of {split!r} must be of one length, not empty, targets int64 class numbers"
-        )
-    plain = x.layout == y.layout == torch.strided and x.device.type == y.device.type == "cpu"
-    if not plain or x.dtype not in INPUTS:
-        raise BadInput(
-            f"{key}: inputs of {split!r} must be uint8 or float, dense and on the CPU, "
-            f"not {x.dtype}, {x.layout} on {x.device}"
-        )
-    if (x.is_floating_point() and not x.isfinite().all()) or y.min() < 0:
-        raise BadInput(f"{key}: {split!r} must hold finite inputs and no class below 0")
-
-
-def _check_alike(config: Mapping[str, Any], train: Tensor, other: Tensor, split: str) -> None:
-    """Raise BadInput where samples of a split are not of the kind that is trained on."""
-    kinds = [f"{tuple(x.shape[1:])} {x.dtype}" for x in (train, other)]
-    if kinds[0] != kinds[1]:
-        raise BadInput(
-            f"{_data_key(config)}: inputs of 'train' are {kinds[0]}, "
-            f"of {split!r} {kinds[1]}; they must be alike"
-        )
+def _check_alike(
+    config: Mapping[str, Any],
+    train: tuple[Inputs, Tensor],
+    other: tuple[Inputs, Tensor],
+    split: str,
+) -> None:
+    """Raise BadInput if samples of a split are not of the kind that is trained on."""
+    kinds = [
+        {
+            f"inputs {name}".rstrip(): f"{tuple(tensor.shape[1:])} {tensor.dtype}"
+            for name, tensor in {**input_tensors(inputs), "\0": targets}.items()
+        }
+        for inputs, targets in (train, other)
+    ]
+    for what in kinds[0] | kinds[1]:
+        mine, theirs = (kind.get(what, "missing") for kind in kinds)
+        if mine != theirs:
+            name = "targets" if what.endswith("\0") else what
+            raise BadInput(
+                f"{_data_key(config)}: {name} of 'train' are {mine}, "
+                f"of {split!r} {theirs}; they must be alike"
+            )
 
 
 def _takes_two(function: Callable[..., Any]) -> bool:
     kinds = [parameter.kind for parameter in inspect.signature(function).parameters.values()]
     return kinds == [inspect.Parameter.POSITIONAL_OR_KEYWORD] * 2
-
-
-def stratified_rows(labels: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Choose n rows, each class in proportion (largest remainders); returns their sorted numbers.
-
-    A larger n contains the smaller ones' rows but for the rounding of a class.
-    """
-    classes, counts = np.unique(labels, return_counts=True)
-    exact = counts * (n / len(labels))
-    quotas = np.floor(exact).astype(int)
-    quotas[np.argsort(quotas - exact, kind="stable")[: n - quotas.sum()]] += 1
-    rows = [rng.permutation(np.flatnonzero(labels == c)) for c in classes]
-    return np.sort(np.concatenate([r[:quota] for r, quota in zip(rows, quotas, strict=True)]))
-
-
-def _mean_and_std(images: Tensor) -> tuple[float, float]:
-    """Return both of images / 255, exact and without a float copy."""
-    counts = torch.bincount(images.flatten(), minlength=256).double()
-    values = torch.arange(256).double() / 255
-    mean = (counts * values).sum() / counts.sum()
-    variance = (counts * (values - mean) ** 2).sum() / counts.sum()
-    return mean.item(), variance.sqrt().item()

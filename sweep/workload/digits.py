@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from sweep.errors import BadInput, DataDamaged, DataUnavailable, last_line
-from sweep.workload.data import stratified_rows
+from sweep.workload.classes import stratified_rows
 
 BUNDLED = Path(__file__).parent / "mnist5k"
 

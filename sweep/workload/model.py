@@ -18,6 +18,7 @@ from sweep.command.rate import TINY, check_rate, is_rate
 from sweep.command.space import Axis
 from sweep.errors import BadInput, first_line
 from sweep.workload.imports import import_target
+from sweep.workload.inputs import Inputs, call_with
 
 
 def model_class(target: str) -> type[nn.Module]:
@@ -29,7 +30,11 @@ def model_class(target: str) -> type[nn.Module]:
 
 
 def model_builder(
-    model: Mapping[str, Any], dropout: float, input_shape: tuple[int, ...], n_classes: int
+    model: Mapping[str, Any],
+    dropout: float,
+    input_shape: Any,
+    n_classes: int,
+    example: Inputs | None = None,
 ) -> Callable[[], nn.Module]:
     """Return a function that builds the plain model of one trial.
 
@@ -49,11 +54,11 @@ def model_builder(
     schema = config_class(cls)
     if schema is not None:
         config = _config_object(schema, model, numbers, given)
-        return lambda: with_lazy_weights(cls(config), input_shape)
+        return lambda: with_lazy_weights(cls(config), example)
     keywords = _keyword_arguments(cls, numbers, given)
     if keywords is None:
-        return lambda: with_lazy_weights(cls(SimpleNamespace(**numbers, **given)), input_shape)
-    return lambda: with_lazy_weights(cls(**keywords), input_shape)
+        return lambda: with_lazy_weights(cls(SimpleNamespace(**numbers, **given)), example)
+    return lambda: with_lazy_weights(cls(**keywords), example)
 
 
 def _config_object(
@@ -103,12 +108,12 @@ def _keyword_arguments(
     return {name: value for name, value in offered.items() if name in takes}
 
 
-def with_lazy_weights(model: nn.Module, input_shape: tuple[int, ...]) -> nn.Module:
+def with_lazy_weights(model: nn.Module, example: Inputs | None) -> nn.Module:
     """Give lazy layers their weights, which they draw in their first forward pass."""
-    if any(map(is_lazy, model.parameters())):
+    if example is not None and any(map(is_lazy, model.parameters())):
         training = model.training
         with torch.no_grad():
-            model.eval()(torch.zeros(2, *input_shape))
+            call_with(model.eval(), example)
         model.train(training)
     return model
 

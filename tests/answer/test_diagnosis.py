@@ -34,6 +34,23 @@ def test_label_is_the_larger_clear_part(train, gap, label):
     assert (found.train_part, found.gap_part) == (pytest.approx(train), pytest.approx(gap))
 
 
+@pytest.mark.parametrize("n", [2, 8])
+def test_a_part_is_clear_beyond_two_standard_errors_of_a_difference(n):
+    best = {metric: dict.fromkeys(range(n), 0.3) for metric in BEST}
+    error = 0.005 * (2 / n) ** 0.5
+    for errors, label in ((1.9, "neither"), (2.1, "underfits")):
+        worse = {s: 0.3 + errors * error for s in range(n)}
+        row = {"val_loss": worse, "train_loss": worse, "gap": best["gap"]}
+        assert fit(row, best, NOISE).label == label
+
+
+def test_the_standard_error_is_the_trials_own_where_that_is_larger():
+    worse = {0: 0.30 + 0.02, 1: 0.30 + 0.08}  # 0.05 +- 0.03
+    best = {metric: {0: 0.3, 1: 0.3} for metric in BEST}
+    row = {"val_loss": worse, "train_loss": worse, "gap": best["gap"]}
+    assert fit(row, best, NOISE).label == "neither"
+
+
 def test_one_seed_without_noise_known_has_no_label():
     alone = {metric: {0: 0.1} for metric in BEST}
     assert fit(alone, alone, dict.fromkeys(BEST, 0.0)).label is None

@@ -39,6 +39,26 @@ def test_contenders_are_one_level_wider_than_what_ties():
     assert contenders(dict(zip(rates, rows, strict=True))) == (0.1, 0.4)
 
 
+@pytest.mark.parametrize(("errors", "expected"), [(1.9, (0.1, 0.4)), (2.1, (0.1, 0.3))])
+def test_contenders_lie_within_two_standard_errors_of_the_best(errors, expected):
+    rates = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
+    noise = np.array([0.1, -0.1, 0.0]) * np.array([[1, -1] * 3]).T
+    error = (12 * 0.1**2 / (5 * 2) * 2 / 3) ** 0.5  # of a difference of two means
+    means = error * np.array([10, 10, 0, errors, 10, 10])
+    luck = np.array([5, 0, 9])
+    rows = table(means[:, None] + luck + noise)
+    assert contenders(dict(zip(rates, rows, strict=True))) == expected
+    mirrored = dict(zip(rates, rows[::-1], strict=True))
+    assert contenders(mirrored) == tuple(round(0.5 - rate, 1) for rate in expected[::-1])
+
+
+def test_contenders_reach_to_the_next_level_though_it_was_given_up():
+    means = {0.0: 0.6, 0.2: 0.5, 0.4: 0.1, 0.7: 0.6}
+    rows = {rate: {0: mean, 1: mean} for rate, mean in means.items()}
+    assert contenders(rows) == (0.2, 0.7)
+    assert contenders(rows, [0.3, 0.5, 0.6]) == (0.3, 0.5)
+
+
 def test_contenders_with_one_seed_or_one_level():
     assert contenders({0.0: {0: 1.0}, 0.4: {0: 0.5}, 0.8: {0: 2.0}}) == (0.0, 0.8)
     assert contenders({0.3: {0: 1.0, 1: 1.1}}) == (0.3, 0.3)

@@ -12,7 +12,8 @@ from sweep.engine.population import Population
 from sweep.engine.proof import prove_way
 from sweep.engine.setting import Candidates, Setting
 from sweep.work import Way
-from sweep.workload.data import Data, Split
+from sweep.workload.data import Data
+from sweep.workload.split import Split
 from tests.conftest import DEVICE
 
 RATES, SEEDS = (0.0, 0.3, 0.6), (0, 1)
@@ -21,7 +22,7 @@ PLAIN = Way("plain")
 
 def split_in_two(x, y, n):
     """Return data whose first n samples are those of training; no split has less classes."""
-    train, val = (Split(x[rows], y[rows], 0.0, 1.0) for rows in (slice(n), slice(n, None)))
+    train, val = (Split(x[rows], y[rows]) for rows in (slice(n), slice(n, None)))
     return Data(train, train, val, "").to(DEVICE)
 
 
@@ -50,7 +51,7 @@ def trained(each, seeds, config, data, way=PLAIN, dtype=torch.float64):
     for epoch in range(config.epochs):
         on = population.train_epoch(data.train, epoch)
         curves.append(
-            torch.stack([on, *(t.to(dtype) for t in population.evaluate(data.val, epoch))])
+            torch.stack([on, *(t.to(dtype) for t in population.evaluate(data.val, epoch).values())])
         )
     population.check(data.val)
     members = [population.engine.member(k) for k in range(population.n_members)]

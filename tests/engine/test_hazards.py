@@ -19,7 +19,7 @@ from sweep.engine.population import Population
 from sweep.engine.vmapped import Skeleton
 from sweep.errors import Differs
 from sweep.work import Way
-from tests import hazards as h
+from tests.engine import hazards as h
 from tests.conftest import DEVICE
 from tests.engine.members import (
     PLAIN,
@@ -326,7 +326,8 @@ def wrong_decay(patch):
 
 def wrong_evaluation(patch):
     real = Fused.outcomes
-    patch.setattr(Fused, "outcomes", lambda *args: real(*args) * 1.02)
+    too_much = torch.tensor([1.02, 1.0, 1.0, 1.0], device=DEVICE)[:, None]
+    patch.setattr(Fused, "outcomes", lambda *args: real(*args) * too_much)
 
 
 @pytest.mark.parametrize(

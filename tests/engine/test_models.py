@@ -19,8 +19,9 @@ from sweep.engine.proof import prove_way
 from sweep.engine.setting import Candidates, Setting
 from sweep.errors import BadInput
 from sweep.work import Way
-from sweep.workload.data import Data, Split
+from sweep.workload.data import Data
 from sweep.workload.model import config_class, model_builder, model_class
+from sweep.workload.split import Split
 from tests.conftest import CONF, DEVICE, sites
 
 MODELS = {path.stem: yaml.safe_load(path.read_text()) for path in CONF.glob("model/*.yaml")}
@@ -45,7 +46,9 @@ def setting(name, rate):
 @pytest.fixture(scope="module")
 def few(digits):
     """The first digits of the training set."""
-    return Split(digits.train.inputs[:200], digits.train.targets[:200], 0.13, 0.31, torch.float64)
+    return Split(
+        digits.train.inputs[:200], digits.train.targets[:200], {"": (0.13, 0.31)}, torch.float64
+    )
 
 
 def test_the_golden_counts_name_every_model():
@@ -110,7 +113,7 @@ def test_fused_equals_alone(name, few):
     def losses(rates, seeds):
         members = population(name, rates, seeds)
         members.train_epoch(few, 0)
-        return members.evaluate(few)[0].view(len(rates), len(seeds))
+        return members.evaluate(few)["loss"].view(len(rates), len(seeds))
 
     alone, mixed = losses([0.5], [4]), losses(RATES, [3, 4])
     torch.testing.assert_close(mixed[2, 1], alone[0, 0], rtol=0, atol=1e-10)
@@ -158,12 +161,12 @@ def test_rate_0_member_is_the_plain_network(name, few):
 def test_overfits_64_digits(name, few):
     settings = [Setting(build(name), AdamWSettings(3e-3, 0.0))]
     members = Population(settings, [0], TrainConfig(batch_size=64), DEVICE)
-    some = Split(few.inputs[:64], few.targets[:64], few.mean, few.std)
+    some = Split(few.inputs[:64], few.targets[:64], few.scales)
     for epoch in range(300):
         members.train_epoch(some, epoch)
-        if epoch % 20 == 19 and members.evaluate(some)[1].item() == 0:
+        if epoch % 20 == 19 and members.evaluate(some)["error"].item() == 0:
             return
-    pytest.fail(f"error {members.evaluate(some)[1].item()} after 300 steps")
+    pytest.fail("not all 64 samples are learnt after 300 steps")
 
 
 @every_model

@@ -49,7 +49,7 @@ def curves(settings, seeds, data, epochs=3, first_epoch=0, dtype=torch.float64, 
     out = []
     for epoch in range(first_epoch, first_epoch + epochs):
         members.train_epoch(data.train, epoch)
-        out.append(members.evaluate(data.val)[0].view(len(settings), len(seeds)))
+        out.append(members.evaluate(data.val)["loss"].view(len(settings), len(seeds)))
     return torch.stack(out)
 
 
@@ -81,7 +81,7 @@ def test_rate_0_member_of_a_mixed_population_is_the_plain_network(digits, way):
     members = population([setting(r) for r in (0.5, 0.0, 0.8)], seeds=[3, 7], way=way)
     for epoch in range(10):  # 100 steps
         members.train_epoch(digits.train, epoch)
-    losses = members.evaluate(digits.val)[0].view(3, 2)
+    losses = members.evaluate(digits.val)["loss"].view(3, 2)
     for i, seed in enumerate((3, 7)):
         model, plain = plain_loop(seed, digits, 10, torch.float64)
         assert abs(losses[1, i].item() - plain[-1]) < 1e-10
@@ -122,7 +122,7 @@ def test_rate_0_member_in_float32(digits32):
     for epoch in range(10):
         members.train_epoch(digits32.train, epoch)
     _, plain = plain_loop(3, digits32, 10, torch.float32)
-    assert abs(members.evaluate(digits32.val)[0][1].item() - plain[-1]) < 1e-3
+    assert abs(members.evaluate(digits32.val)["loss"][1].item() - plain[-1]) < 1e-3
 
 
 @either_way
@@ -131,7 +131,7 @@ def test_learning_rate_and_weight_decay_are_the_trials_own(digits, way):
     members = population([setting(0.0, lr, decay) for lr, decay in numbers], seeds=[0, 1], way=way)
     for epoch in range(3):
         members.train_epoch(digits.train, epoch)
-    losses = members.evaluate(digits.val)[0].view(3, 2)
+    losses = members.evaluate(digits.val)["loss"].view(3, 2)
     for p, (lr, decay) in enumerate(numbers):
         for seed in (0, 1):
             _, plain = plain_loop(seed, digits, 3, torch.float64, lr=lr, weight_decay=decay)
@@ -187,7 +187,7 @@ def test_nan_member_leaves_the_others_bit_equal(digits32, way):
     for epoch in range(2):
         healthy.train_epoch(digits32.train, epoch)
         ill.train_epoch(digits32.train, epoch)
-    (expected, _), (losses, _) = healthy.evaluate(digits32.val), ill.evaluate(digits32.val)
+    expected, losses = (each.evaluate(digits32.val)["loss"] for each in (healthy, ill))
     assert losses[2].isnan()
     others = [0, 1, 3, 4, 5]
     assert torch.equal(losses[others], expected[others])
@@ -225,7 +225,7 @@ def test_buffers_are_the_members_own(digits, way):
     members = population(settings, [2, 3], way=way)
     for epoch in range(2):
         members.train_epoch(digits.train, epoch)
-    losses = members.evaluate(digits.val)[0].view(2, 2)
+    losses = members.evaluate(digits.val)["loss"].view(2, 2)
     plain_model, plain = plain_loop(3, digits, 2, torch.float64, model=Normed)
     assert abs(losses[0, 1].item() - plain[-1]) < 1e-10
     for name, buffer in plain_model.named_buffers():
@@ -269,7 +269,7 @@ def test_an_evaluation_is_the_same_however_many_members(digits, way):
 
     def losses(rates, seeds):
         many = [setting(r, model=Mixing) for r in rates]
-        return population(many, seeds, way=way, eval_batch_size=200).evaluate(digits.val)[0]
+        return population(many, seeds, way=way, eval_batch_size=200).evaluate(digits.val)["loss"]
 
     (alone,), many = losses([0.3], [1]), losses(RATES, [0, 1, 2])
     assert abs(many[3 * 3 + 1] - alone) < 1e-12

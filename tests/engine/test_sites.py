@@ -98,6 +98,14 @@ def test_masks_are_independent_across_seeds_sites_and_steps(other):
     assert correlation(one, two) < 4 / len(one) ** 0.5
 
 
+@pytest.mark.parametrize("pair", [*itertools.combinations(("seed", "site", "step", "epoch"), 2)])
+def test_masks_are_independent_where_two_numbers_are_crossed(pair):
+    one, other = pair
+    for low, high in ((0, 1), (1, 2), (0, 3)):
+        crossed = mask(0.5, **{one: low, other: high}), mask(0.5, **{one: high, other: low})
+        assert correlation(*crossed) < 4 / len(crossed[0]) ** 0.5
+
+
 def test_noise_is_uniform():
     noise = hashed_uniform(torch.arange(8, dtype=torch.int32), torch.Size([100_000])).double()
     assert noise.min() >= 0 and noise.max() < 1

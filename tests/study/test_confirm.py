@@ -36,7 +36,7 @@ def test_conclusion_at_a_third_and_three_times_the_learning_rate(sweep, capsys):
         members = Population(settings, seeds, TrainConfig(), DEVICE)
         for epoch in range(2):
             members.train_epoch(data.train, epoch)
-        without, with_it = members.evaluate(data.val)[0].view(2, -1)
+        without, with_it = members.evaluate(data.val)["loss"].view(2, -1)
         expected = gain((without - with_it).tolist())
         assert there["gain"]["value"] == pytest.approx(expected.value, rel=1e-3)
         assert there["gain"]["verdict"] == expected.verdict

@@ -4,9 +4,73 @@ import itertools
 import json
 import math
 
+import numpy as np
+import optuna
 import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState
 
+from sweep.study.sampler import Zoom, van_der_corput_order, zoomed_levels
 from tests.conftest import load_study
+
+
+def middles(low, high, n):
+    """Return the middles of n equal parts."""
+    return pytest.approx([low + (high - low) * (i + 0.5) / n for i in range(n)], abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("lowest", "first", "low", "high"),
+    [
+        (0.4, False, 0.3, 0.5),
+        (0.2, False, 0.1, 0.3),  # the search goes on below
+        (0.6, False, 0.5, 0.7),
+        (0.2, True, 0.2, 0.3),
+        (0.6, True, 0.5, 0.6),
+    ],
+)
+def test_zoomed_levels_reach_a_level_further_where_a_later_generation_ends(
+    lowest, first, low, high
+):
+    table = {rate: {0: abs(rate - lowest)} for rate in (0.2, 0.3, 0.4, 0.5, 0.6)}
+    assert zoomed_levels(table, 0.0, 0.8, 5, first) == middles(low, high, 5)
+    low, high = max(low, 0.15), min(high, 0.65)
+    assert zoomed_levels(table, 0.15, 0.65, 5, first) == middles(low, high, 5)
+
+
+def test_zoomed_levels_reach_to_what_was_pruned_and_no_further():
+    table = {rate: {0: abs(rate - 0.3)} for rate in (0.0, 0.3, 0.7)}
+    assert zoomed_levels(table, 0.0, 0.8, 4, False) == middles(0.0, 0.8, 4)
+    assert zoomed_levels(table, 0.0, 0.8, 4, False, [0.2, 0.5]) == middles(0.2, 0.5, 4)
+    del table[0.0], table[0.7]
+    assert zoomed_levels(table, 0.0, 0.8, 4, False, [0.2, 0.4]) == middles(0.1, 0.5, 4)
+
+
+def test_zoom_looks_between_the_neighbours_of_the_best_though_they_were_pruned():
+    study = optuna.create_study(sampler=Zoom(8, "val_loss"))
+    first, second = [], []
+    for _ in range(8):
+        first.append(study.ask({"dropout": FloatDistribution(0, 0.7)}))
+    assert [t.params["dropout"] for t in first] == [0.0, 0.4, 0.2, 0.6, 0.1, 0.5, 0.3, 0.7]
+    for trial in first:
+        if (rate := trial.params["dropout"]) in (0.0, 0.4, 0.7):
+            trial.set_user_attr("trained", {"seeds": [0], "val_loss": [abs(rate - 0.4)]})
+            study.tell(trial, 0.0)
+        else:
+            study.tell(trial, state=TrialState.PRUNED)
+    for _ in range(8):
+        second.append(study.ask({"dropout": FloatDistribution(0, 0.7)}))
+    assert sorted(t.params["dropout"] for t in second) == middles(0.3, 0.5, 8)
+
+
+@pytest.mark.parametrize("n", [3, 6, 8, 11])
+def test_any_beginning_of_a_generation_is_spread_over_its_range(n):
+    places = [int(f"{number:032b}"[::-1], 2) for number in range(n)]  # its bits in reverse
+    order = van_der_corput_order(n)
+    assert order == [sorted(places).index(place) for place in places]
+    for k in range(1, n + 1):
+        gaps = np.diff([*sorted(order[:k]), n])
+        assert max(gaps) < 2 * n / k  # twice what k even ones have
 
 
 def test_default_search_is_even_levels_and_then_finer_ones(sweep):

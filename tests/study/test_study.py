@@ -37,11 +37,11 @@ def test_a_list_is_trained_rate_by_rate_as_a_population_alone(sweep):
     members = Population(settings, [0, 1], TrainConfig(), DEVICE)
     for epoch in range(3):
         members.train_epoch(data.train, epoch)
-        losses = members.evaluate(data.val)[0].view(3, 2).mean(1)
+        losses = members.evaluate(data.val)["loss"].view(3, 2).mean(1)
         for trial, loss in zip(study.trials, losses, strict=True):
             assert trial.intermediate_values[epoch + 1] == loss.item()
     assert [t.value for t in study.trials] == losses.tolist()
-    on_training_samples = members.evaluate(data.train_part)[0].view(3, 2)
+    on_training_samples = members.evaluate(data.train_part)["loss"].view(3, 2)
     assert len(data.train_part) == 100
     for trial, losses_of_seeds in zip(study.trials, on_training_samples, strict=True):
         assert trial.user_attrs["trained"]["train_loss"] == losses_of_seeds.tolist()

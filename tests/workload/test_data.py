@@ -14,6 +14,7 @@ import torch
 
 from sweep.errors import BadInput, DataDamaged, DataUnavailable
 from sweep.workload import data, digits
+from sweep.workload.classes import stratified_rows
 from sweep.workload.digits import BUNDLED, read_pair
 
 CONFIG = {
@@ -264,13 +265,15 @@ STRANGE = {
     "one number": (torch.tensor(1.0), torch.tensor(1)),
     "of another length": (FLOATS, CLASSES[:3]),
     "a class below 0": (FLOATS, CLASSES - 1),
-    "an ignored class": (FLOATS, CLASSES.where(CLASSES > 0, torch.tensor(-100))),
+    "nothing that counts": (FLOATS, torch.full_like(CLASSES, -100)),
     "NaN": (FLOATS / 0, CLASSES),
     "complex": (FLOATS.to(torch.complex64), CLASSES),
-    "bfloat16": (FLOATS.bfloat16(), CLASSES),
     "sparse": (FLOATS.to_sparse(), CLASSES),
     "meta": (FLOATS.to("meta"), CLASSES),
-    "no tensor": (FLOATS.numpy(), CLASSES),
+    "no tensor": (FLOATS.tolist(), CLASSES),
+    "text": (np.array(["a"] * len(CLASSES)), CLASSES),
+    "no targets": (FLOATS, None),
+    "nothing": None,
 }
 
 
@@ -328,7 +331,7 @@ def test_gradients_are_left_behind_and_one_class_is_none(monkeypatch):
 
 def test_stratified_is_nested():
     labels = np.repeat([0, 1, 2], [50, 30, 20])
-    few = data.stratified_rows(labels, 20, np.random.default_rng(1))
-    many = data.stratified_rows(labels, 60, np.random.default_rng(1))
+    few = stratified_rows(labels, 20, np.random.default_rng(1))
+    many = stratified_rows(labels, 60, np.random.default_rng(1))
     assert set(few) < set(many)
     assert np.bincount(labels[few]).tolist() == [10, 6, 4]

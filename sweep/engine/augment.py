@@ -1,0 +1,47 @@
+"""A user's random changes of the training inputs: keyed, and the same for all rates of a seed."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from sweep.engine import generators
+from sweep.errors import BadInput, first_line
+from sweep.workload.inputs import Inputs, input_tensors, map_inputs, map_named
+from sweep.workload.split import Augment
+
+KEY = 0x5BD1E995  # with which a step's key becomes that of its augmentation
+
+
+@torch.no_grad()
+def augmented(augment: Augment, x: Inputs, keys: Tensor) -> Inputs:
+    """Change a step's inputs (S, B, ...), those of each seed after its key (S,) was seeded."""
+    parts = []
+    with generators.restoring_states():
+        for seed, key in enumerate(keys.tolist()):
+            generators.seed_generators(generators.ALL, key ^ KEY)
+            parts.append(augment(map_inputs(_copy_of(seed), x)))
+    names = [input_tensors(part) for part in parts]
+    return map_named(lambda name, _: torch.stack([named[name] for named in names]), x)
+
+
+def _copy_of(seed: int) -> Callable[[Tensor], Tensor]:
+    return lambda tensor: tensor[seed].clone()
+
+
+def check_augment(augment: Augment, x: Inputs) -> None:
+    """Raise BadInput if an augmentation fails, or returns other shapes or types."""
+    key = f"data.augment={augment.__module__}.{getattr(augment, '__qualname__', augment)}"
+    try:
+        with generators.restoring_states():
+            changed = augment(map_inputs(Tensor.clone, x))
+        kinds = [_kinds(changed), _kinds(x)]
+    except Exception as error:
+        raise BadInput(f"{key}: {type(error).__name__}: {first_line(error)}") from error
+    if kinds[0] != kinds[1]:
+        raise BadInput(f"{key}: must return {kinds[1]}, not {kinds[0]}")
+
+
+def _kinds(x: Inputs) -> str:
+    kinds = [f"{name} {tuple(t.shape)} {t.dtype}".strip() for name, t in input_tensors(x).items()]
+    return ", ".join(kinds)

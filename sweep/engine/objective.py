@@ -1,0 +1,215 @@
+"""What training minimises and what is measured beside: both are means over counted elements.
+
+A target counts unless it is the number -100. B samples of a batch, ... further axes of the targets
+(tokens, pixels, several numbers or labels).
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sweep.command.config import LOSSES, TrainConfig
+from sweep.errors import BadInput
+from sweep.workload.data import Data
+from sweep.workload.imports import import_target
+from sweep.workload.samples import IGNORED
+
+Parts = tuple[Tensor, Tensor]  # the sum over counted elements, and their number
+
+
+def loss_of(outputs: Tensor, targets: Tensor, config: TrainConfig) -> Tensor:
+    """Return the mean loss of a batch."""
+    if _loss_name(targets, config) == "cross_entropy":  # torch's own mean, with its smoothing
+        by_class = classes_second(outputs, targets, config)
+        return F.cross_entropy(by_class, targets, label_smoothing=config.label_smoothing)
+    total, n = _loss_parts(outputs, targets, config)
+    return total / n
+
+
+def outcomes_of(outputs: Tensor, targets: Tensor, config: TrainConfig) -> Tensor:
+    """Return the sum of the loss and its count, the sum of the second metric and its count (4,).
+
+    The loss has no label smoothing, so that it means the same whatever the smoothing.
+    """
+    parts = *_loss_parts(outputs, targets, config), *_metric_parts(outputs, targets, config)
+    return torch.stack([part.to(outputs.dtype) for part in parts])
+
+
+def finish_outcomes(sums: Tensor, metric: str) -> dict[str, Tensor]:
+    """Return loss and second metric (K,), by their names, of sums over a whole split (4, K).
+
+    There is no second metric if the outputs of an own loss do not fit the targets.
+    """
+    done = {"loss": sums[0] / sums[1]}
+    if sums[3].any():
+        second = sums[2] / sums[3]
+        done[metric] = second.sqrt() if metric == "rmse" else second
+    return done
+
+
+def metric_of(targets: Tensor, config: TrainConfig) -> str:
+    """Name the second metric: error, token_error, pixel_error, rmse or wrong_labels."""
+    if config.loss == "bce" or targets.dtype == torch.bool:
+        return "wrong_labels"
+    if targets.is_floating_point():
+        return "rmse"
+    return {1: "error", 2: "token_error"}.get(targets.dim(), "pixel_error")
+
+
+def _fits(outputs: Tensor, targets: Tensor, metric: str) -> bool:
+    if metric in ("rmse", "wrong_labels"):
+        return outputs.numel() == targets.numel()
+    return bool(class_axes(outputs, targets))
+
+
+def with_loss(config: TrainConfig, data: Data) -> TrainConfig:
+    """Return the config with the loss that follows from the targets, unless it names one."""
+    return config if config.loss else replace(config, loss=default_loss(data.train.targets))
+
+
+def n_outputs(data: Data, config: TrainConfig) -> int:
+    """Return what a model reads as config.n_classes: classes, or numbers or labels of a sample."""
+    targets = data.train.targets
+    if config.loss == "bce" and data.given_classes is None:
+        return max(1, targets[0].numel())
+    return data.n_classes
+
+
+def default_loss(targets: Tensor) -> str:
+    """Return the loss that follows from the targets of a data set."""
+    if targets.dtype == torch.bool:
+        return "bce"
+    if not targets.is_floating_point():
+        return "cross_entropy"
+    labels = set(torch.unique(targets).tolist())
+    return "bce" if labels == {0.0, 1.0} else "mse"
+
+
+def _loss_name(targets: Tensor, config: TrainConfig) -> str:
+    known = "mse" if targets.is_floating_point() else "cross_entropy"
+    return config.loss or ("bce" if targets.dtype == torch.bool else known)
+
+
+def _loss_parts(outputs: Tensor, targets: Tensor, config: TrainConfig) -> Parts:
+    name = _loss_name(targets, config)
+    if name == "cross_entropy":
+        by_class = classes_second(outputs, targets, config)
+        return _counted(F.cross_entropy(by_class, targets, reduction="none"), targets)
+    if name == "mse" and not targets.is_floating_point():
+        return _counted(_squared_error(outputs, targets, config), targets)
+    if name == "mse":
+        return _all((outputs.reshape(targets.shape) - targets) ** 2)
+    if name == "bce":
+        said, labels = outputs.reshape(targets.shape), targets.to(outputs.dtype)
+        each = F.binary_cross_entropy_with_logits(said, labels, reduction="none")
+        return _counted(each, targets)
+    each = own_loss(name)(outputs, targets)
+    return _counted(each, targets) if each.shape == targets.shape else _all(each)
+
+
+def _metric_parts(outputs: Tensor, targets: Tensor, config: TrainConfig) -> Parts:
+    name = metric_of(targets, config)
+    if not _fits(outputs, targets, name):  # which only an own loss can make use of
+        return outputs.sum() * 0, targets.flatten()[0] * 0
+    if name == "rmse":
+        return _all((outputs.reshape(targets.shape) - targets) ** 2)
+    if name == "wrong_labels":
+        return _counted((outputs.reshape(targets.shape) > 0) != (targets > 0), targets)
+    said = classes_second(outputs, targets, config).argmax(1)
+    return _counted(said != targets, targets)
+
+
+def _counted(values: Tensor, targets: Tensor) -> Parts:
+    if targets.is_floating_point() or targets.dtype == torch.bool:
+        return _all(values)
+    counted = targets != IGNORED
+    return torch.where(counted, values, torch.zeros_like(values)).sum(), counted.sum()
+
+
+def _all(values: Tensor) -> Parts:
+    return values.sum(), torch.ones_like(values, dtype=torch.int64).sum()
+
+
+def _squared_error(outputs: Tensor, targets: Tensor, config: TrainConfig) -> Tensor:
+    """Return each element's mean squared distance to its one-hot target."""
+    by_class = classes_second(outputs, targets, config).movedim(1, -1)
+    classes = torch.arange(by_class.shape[-1], device=targets.device)
+    hot = (targets.unsqueeze(-1) == classes).to(by_class.dtype)
+    return ((by_class - hot) ** 2).mean(-1)
+
+
+def classes_second(outputs: Tensor, targets: Tensor, config: TrainConfig) -> Tensor:
+    """Return outputs with the class axis as the second, where torch has it."""
+    axis = config.class_axis or (class_axes(outputs, targets) or [1])[-1]
+    return outputs.movedim(axis, 1)
+
+
+def class_axes(outputs: Tensor, targets: Tensor) -> list[int]:
+    """Return the axes without which outputs have the shape of the targets."""
+    shape = list(outputs.shape)
+    axes = range(1, len(shape))
+    return [axis for axis in axes if shape[:axis] + shape[axis + 1 :] == list(targets.shape)]
+
+
+def check_loss(data: Data, config: TrainConfig) -> None:
+    """Raise BadInput if a loss is not for the data set's targets."""
+    key, targets = f"train.loss={config.loss}", data.train.targets
+    classes = not targets.is_floating_point() and targets.dtype != torch.bool
+    if config.label_smoothing and config.loss != "cross_entropy":
+        given = f"train.label_smoothing={config.label_smoothing}"
+        raise BadInput(f"{given}: is for cross_entropy only, and the loss is {config.loss}")
+    if config.loss == "cross_entropy" and not classes:
+        raise BadInput(f"{key}: needs class numbers, but the targets are {targets.dtype}")
+    if config.loss == "mse" and targets.dtype == torch.bool:
+        raise BadInput(f"{key}: needs numbers, but the targets are {targets.dtype}; use bce")
+    for name, y in (("train", targets), ("val", data.val.targets)):
+        known = y[y != IGNORED] if classes else y
+        if config.loss == "bce" and not ((known >= 0) & (known <= 1)).all():
+            raise BadInput(f"{key}: needs labels 0 and 1, but those of {name!r} go beyond")
+
+
+def check_outputs(
+    name: str, outputs: Tensor, targets: Tensor, data: Data, config: TrainConfig
+) -> None:
+    """Raise BadInput if the loss cannot compare the outputs with the targets."""
+    seen = f"{name}: gives {tuple(outputs.shape[1:])} for a sample"
+    if config.loss not in LOSSES:
+        _check_own_loss(outputs, targets, config)
+    elif metric_of(targets, config) in ("rmse", "wrong_labels"):
+        if _without_last_one(outputs) != _without_last_one(targets):
+            raise BadInput(
+                f"{seen}, not {tuple(targets.shape[1:])} as the targets of {config.loss}"
+            )
+    else:
+        axes = class_axes(outputs, targets)
+        if config.class_axis is not None:
+            axes = [axis for axis in axes if axis == config.class_axis]
+        if not axes or outputs.shape[axes[-1]] < data.n_classes:
+            shape = tuple(targets.shape[1:])
+            each = f" for each of its targets {shape}" if shape else ""
+            raise BadInput(f"{seen}, not the {data.n_classes} classes{each}")
+
+
+def _without_last_one(tensor: Tensor) -> torch.Size:
+    return tensor.shape[:-1] if tensor.shape[-1:] == (1,) else tensor.shape
+
+
+def _check_own_loss(outputs: Tensor, targets: Tensor, config: TrainConfig) -> None:
+    key, loss = f"train.loss={config.loss}", own_loss(str(config.loss))(outputs, targets)
+    shapes = (len(targets),), tuple(targets.shape)
+    if not isinstance(loss, Tensor) or tuple(loss.shape) not in shapes:
+        seen = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+        allowed = " or ".join(map(str, dict.fromkeys(shapes)))
+        raise BadInput(f"{key}: must return a loss for each sample, {allowed}, not {seen}")
+
+
+@cache
+def own_loss(path: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """Import a user's loss: (outputs, targets) -> the loss of each element or each sample."""
+    function = import_target("train.loss", path)
+    assert callable(function)
+    return function
