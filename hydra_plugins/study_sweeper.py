@@ -1,4 +1,4 @@
-"""The door from Hydra to a study: Hydra loads sweepers from this namespace only."""
+"""The sweeper with which Hydra starts studies; Hydra loads sweepers from this namespace only."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 
 class StudySweeper(Sweeper):
-    """Hydra's sweeper for `hydra/sweeper=study`: lists and intervals are searched by Optuna."""
+    """The sweeper for `hydra/sweeper=study`: Optuna searches the lists and intervals."""
 
     def __init__(self, params: dict[str, Any]) -> None:
         self.params = params
@@ -27,7 +27,7 @@ class StudySweeper(Sweeper):
         defaults = [f"{key}={value}" for key, value in self.params.items()]
         studies = read_plans(self.context.config_loader, self.config, defaults, arguments)
         from sweep.study.studies import (
-            run_studies,  # imports torch: only once the command line is sound
+            run_studies,  # imports torch, so only after the arguments were checked
         )
 
         return run_studies(studies, self.launch)
@@ -39,7 +39,7 @@ class StudySweeper(Sweeper):
         first: int,
         task: TaskFunction | None,
     ) -> list[str]:
-        """Run jobs, each a list of overrides, with a config's launcher; return what they return."""
+        """Run jobs (lists of overrides) with the config's launcher; return their return values."""
         from hydra.core.plugins import Plugins
 
         launcher = Plugins.instance().instantiate_launcher(

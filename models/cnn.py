@@ -1,4 +1,4 @@
-"""A convolutional network in LeNet's manner (LeCun et al. 1998), with ReLU and max pooling.
+"""A convolutional network like LeNet (LeCun et al. 1998), with ReLU and max pooling.
 
 Two blocks of convolution, pooling and dropout, then one hidden layer with dropout.
 """
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 @dataclass
 class CNNConfig:
     dropout: float = 0.0  # after the hidden layer
-    conv_dropout: float | None = None  # after both blocks; as dropout where none is given
+    conv_dropout: float | None = None  # after both blocks; None: same as dropout
     channels: int = 8  # of the first block; the second has twice as many
     width: int = 128  # units of the hidden layer
     input_shape: tuple[int, ...] = (1, 28, 28)
@@ -23,7 +23,7 @@ class CNNConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, but got {getattr(self, name)}")
         if len(self.input_shape) != 3 or min(self.input_shape[1:]) < 12:
-            raise ValueError(f"images (C, H, W) of at least 12 x 12, not {self.input_shape}")
+            raise ValueError(f"needs images (C, H, W) of at least 12 x 12, not {self.input_shape}")
 
 
 class Block(nn.Module):

@@ -1,7 +1,7 @@
-"""A decoder-only transformer that predicts the next token, in the shape of nanoGPT and GPT-2.
+"""A decoder-only transformer that predicts the next token, like nanoGPT and GPT-2.
 
-What models/transformer.py has too has the same name here. Dropout stands where GPT-2 has it: after
-the embeddings, on the attention weights and at the end of both parts of a block.
+Names are the same as in models/transformer.py. Dropout is applied where GPT-2 applies it: to the
+embeddings, to the attention weights and to the output of both parts of a block.
 """
 
 import math
@@ -15,12 +15,12 @@ from torch.nn import functional as F
 @dataclass
 class GPTConfig:
     dropout: float = 0.0  # after embeddings, before each residual sum
-    attention_dropout: float | None = None  # on attention weights; as dropout where none is given
+    attention_dropout: float | None = None  # on attention weights; None: same as dropout
     depth: int = 2  # blocks
-    width: int = 64  # of a token
+    width: int = 64  # features of a token
     n_head: int = 4
-    input_shape: tuple[int, ...] = (64,)  # the most tokens that a sample may have
-    n_classes: int = 100  # of the vocabulary
+    input_shape: tuple[int, ...] = (32,)  # the largest number of tokens in a sample
+    n_classes: int = 100  # size of the vocabulary
 
     def __post_init__(self):
         for name in ("depth", "width", "n_head"):
@@ -76,7 +76,7 @@ class GPT(nn.Module):
     def __init__(self, config: GPTConfig):
         super().__init__()
         if len(config.input_shape) != 1:
-            raise ValueError(f"takes sequences of tokens (T,), not samples {config.input_shape}")
+            raise ValueError(f"needs sequences of tokens (T,), not samples {config.input_shape}")
         self.embed = nn.Embedding(config.n_classes, config.width)
         self.position = nn.Parameter(torch.zeros(1, *config.input_shape, config.width))
         self.drop = nn.Dropout(config.dropout)
@@ -84,13 +84,12 @@ class GPT(nn.Module):
         self.ln = nn.LayerNorm(config.width)
         self.head = nn.Linear(config.width, config.n_classes, bias=False)
         self.head.weight = self.embed.weight  # tied
-        for name, parameter in self.named_parameters():  # as GPT-2 begins
-            if name.endswith("proj.weight"):
-                nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * config.depth))
-            elif name.endswith("bias"):
-                nn.init.zeros_(parameter)
-            elif ".ln" not in name and not name.startswith("ln"):
-                nn.init.normal_(parameter, std=0.02)
+        for name, p in self.named_parameters():  # as in GPT-2; LayerNorm keeps 1 and 0
+            if name.endswith("bias"):
+                nn.init.zeros_(p)
+            elif p.dim() > 1:
+                scale = math.sqrt(2 * config.depth) if name.endswith("proj.weight") else 1
+                nn.init.normal_(p, std=0.02 / scale)
 
     def forward(self, tokens):  # (B, T) -> (B, T, n_classes)
         x = self.embed(tokens) + self.position[:, : tokens.shape[1]]

@@ -1,4 +1,4 @@
-"""A multilayer perceptron: linear, ReLU and dropout, `depth` times, then a linear head."""
+"""A multilayer perceptron: linear, ReLU and dropout, repeated `depth` times, then a linear head."""
 
 import math
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
-"""A recurrent network that reads an image row by row: GRU or LSTM layers, written out step by step.
+"""A recurrent network that reads an image row by row, with GRU or LSTM layers written in Python.
 
-Dropout stands where Zaremba et al. 2014 put it, on what goes up and never on what goes on in time:
-between the layers, as in torch.nn.LSTM(dropout=), and before the head. The layers compute what
-torch.nn.GRU and torch.nn.LSTM do, with their weights' names and shapes; vmap cannot take those.
+Dropout is applied as in Zaremba et al. 2014, between layers and never between time steps: after
+each layer but the last, as in torch.nn.LSTM(dropout=), and before the head. The layers compute what
+torch.nn.GRU and torch.nn.LSTM compute, with weights of the same shapes; vmap cannot run torch's.
 """
 
 from dataclasses import dataclass
@@ -81,7 +81,7 @@ class RNN(nn.Module):
         self.head = nn.Linear(config.width, config.n_classes)
 
     def forward(self, x):  # (B, 1, 28, 28) -> (B, 10)
-        x = self.drop(x.flatten(1, -2))  # (B, T, n_columns): a channel's rows after another's
+        x = self.drop(x.flatten(1, -2))  # (B, T, n_columns): all rows, channel after channel
         for layer, drop in zip(self.layers, self.drops, strict=True):
             x = drop(layer(x))
         return self.head(x[:, -1])

@@ -1,8 +1,8 @@
 """A transformer encoder over the patches of an image, with a class token as in BERT and ViT.
 
-Blocks normalise first, as ViT's do and torch.nn.TransformerEncoderLayer(norm_first=True).
-Dropout stands after the embeddings, on the attention weights, inside the feed-forward part and at
-the end of both parts of a block.
+Blocks normalise first, as in ViT and torch.nn.TransformerEncoderLayer(norm_first=True). Dropout is
+applied to the embeddings, to the attention weights, inside the feed-forward part and to the output
+of both parts of a block.
 """
 
 import math
@@ -16,11 +16,11 @@ from torch.nn import functional as F
 @dataclass
 class TransformerConfig:
     dropout: float = 0.0  # after embeddings, in the feed-forward part, before each residual sum
-    attention_dropout: float | None = None  # on attention weights; as dropout where none is given
+    attention_dropout: float | None = None  # on attention weights; None: same as dropout
     depth: int = 2  # blocks
-    width: int = 64  # of a token
+    width: int = 64  # features of a token
     n_head: int = 4
-    patch: int = 7  # pixels on a side
+    patch: int = 7  # side in pixels
     input_shape: tuple[int, ...] = (1, 28, 28)
     n_classes: int = 10
 
@@ -31,7 +31,7 @@ class TransformerConfig:
         if self.width % self.n_head:
             raise ValueError(f"width {self.width} must be a multiple of n_head {self.n_head}")
         if len(self.input_shape) != 3 or any(n % self.patch for n in self.input_shape[1:]):
-            raise ValueError(f"{self.input_shape} is not cut evenly by a patch of {self.patch}")
+            raise ValueError(f"patch {self.patch} does not divide images {self.input_shape}")
 
 
 class Attention(nn.Module):
@@ -41,12 +41,12 @@ class Attention(nn.Module):
         self.n_head = config.n_head
         self.qkv = nn.Linear(config.width, 3 * config.width)
         self.proj = nn.Linear(config.width, config.width)
-        # a module, and not scaled_dot_product_attention(dropout_p=): its rate must be reachable
         self.attn_drop = nn.Dropout(config.dropout if rate is None else rate)
 
     def forward(self, x):  # (B, T, C) -> (B, T, C)
         q, k, v = self.qkv(x).unflatten(-1, (3, self.n_head, -1)).unbind(-3)  # (B, T, nh, hs)
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (B, nh, T, hs)
+        # what scaled_dot_product_attention does in models/gpt.py, written out
         att = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
         att = self.attn_drop(F.softmax(att, -1))
         return self.proj((att @ v).transpose(1, 2).flatten(-2))

@@ -1,6 +1,6 @@
 """Check a CUDA device and time it: the tests that compare with plain PyTorch, then the speed.
 
-    python -m scripts.gpu_check --out gpu.json [--only tests,models]
+    python -m scripts.gpu_check --out gpu.json
 
 The full MNIST is read from MNIST_ROOT, or from ./data.
 """
@@ -13,63 +13,58 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from tempfile import gettempdir
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
 TESTS = ["tests/engine", "tests/workload/test_model.py", "tests/study/test_study.py"]
 ALONE = ["-p", "no:cacheprovider", "-o", "addopts=", "-m", "not slow"]  # one process on the device
-SLOW = "optuna-loader,serial-loop,serial-graph"  # do a part of the work only
+SLOW = "optuna-loader,serial-loop,serial-graph"  # these do a part of the work only
+COMMANDS = {
+    "tests": ["pytest", "-q", *ALONE, *TESTS],
+    "models": ["scripts.bench.models", "--device", "cuda"],
+    "scale": ["scripts.bench.scale", "--device", "cuda"],
+    "scale in bf16": ["scripts.bench.scale", "--device", "cuda", "--precision", "bf16"],
+    "default sweep": ["sweep.run", "train.device=cuda"],
+}
+for kind in ("gpu", "gpu-narrow"):
+    bench = ["scripts.bench", "--device", "cuda", "--rounds", "1"]
+    COMMANDS[f"{kind}, the others"] = [*bench, f"{kind}-part", "--only", SLOW]
+    COMMANDS[f"{kind}, ours"] = [*bench, kind, "--only", "ours,ours-bf16"]
+ON_CPU = {  # a little of each, to try this script
+    "tests": ["pytest", "-q", *ALONE, "tests/engine/test_population.py"],
+    "models": ["scripts.bench.models", "mlp"],
+    "scale": ["scripts.bench.scale", "--points", "1"],
+    "default sweep": ["sweep.run", "data=mnist5k", "train.epochs=1", "train.device=cpu"],
+    "bench": ["scripts.bench", "--rounds", "1", "small-part"],
+}
 
 
-def commands(device: str) -> dict[str, list[str]]:
-    """Return what is run, each a module and its arguments."""
-    there, folder = ["--device", device], Path(gettempdir()) / f"gpu_check_{os.getpid()}"
-    named = {
-        "tests": ["pytest", "-q", *ALONE, *TESTS],
-        "models": ["scripts.bench.models", *there],
-        "default sweep": ["sweep.run", f"hydra.sweep.dir={folder}", f"train.device={device}"],
-    }
-    for precision in ("float32", "bf16"):
-        picture = ["--out", f"{folder}_{precision}.png"]
-        named[f"scale {precision}"] = [
-            *["scripts.bench.scale", *there, "--precision", precision, *picture]
-        ]
-    for kind in ("gpu", "gpu-narrow"):
-        bench = ["scripts.bench", *there, "--rounds", "1"]
-        named[f"{kind} others"] = [*bench, f"{kind}-part", "--only", SLOW]
-        named[f"{kind} ours"] = [*bench, kind, "--only", "ours,ours-bf16"]
-    return named
-
-
-def run(module: str, *arguments: str, device: str) -> dict[str, Any]:
-    begin = time.monotonic()
-    env = {**os.environ, "TEST_DEVICE": device}
-    command = [sys.executable, "-m", module, *arguments]
+def run(arguments: list[str], device: str, folder: str) -> dict[str, Any]:
+    """Run a module; what it writes goes into a folder."""
+    places = {"scripts.bench.scale": ["--out", f"{folder}/scale.png"]}
+    places["sweep.run"] = [f"hydra.sweep.dir={folder}/runs"]
+    command = [sys.executable, "-m", *arguments, *places.get(arguments[0], [])]
+    begin, env = time.monotonic(), {**os.environ, "TEST_DEVICE": device}
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     print(done.stdout[-6000:], done.stderr[-2000:], flush=True)
-    return {
-        "command": [module, *arguments],
-        "exit_code": done.returncode,
-        "seconds": round(time.monotonic() - begin, 1),
-        "output": done.stdout.splitlines(),
-        "end_of_errors": done.stderr[-2000:],
-    }
+    seconds, lines = round(time.monotonic() - begin, 1), done.stdout.splitlines()
+    return {"command": arguments, "exit": done.returncode, "seconds": seconds, "output": lines}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("gpu.json"))
-    parser.add_argument("--device", default="cuda", help="cpu, with --only, tries the script")
-    parser.add_argument("--only", help="some of: tests, models, default sweep, ...")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
     args = parser.parse_args()
-    cuda = args.device.startswith("cuda")
-    name = torch.cuda.get_device_name(args.device) if cuda else platform.processor()
+    commands, name = ON_CPU, platform.machine()
+    if args.device == "cuda":
+        commands, name = COMMANDS, torch.cuda.get_device_name()
     report: dict[str, Any] = {"device": name, "torch": torch.__version__}
-    known = commands(args.device)
-    for part in args.only.split(",") if args.only else known:
-        report[part] = run(*known[part], device=args.device)
+    with TemporaryDirectory() as folder:
+        for part, arguments in commands.items():
+            report[part] = run(arguments, args.device, folder)
     args.out.write_text(json.dumps(report, indent=2))
 
 

@@ -79,7 +79,6 @@ class Found:
     width: float
     verdict: str
     optimism: float | None  # of the confirmed value, in sds
-    flat: float
 
 
 def study(curve: str, noise: str, level: str, rep: int, rival: bool = True) -> Found:
@@ -104,7 +103,6 @@ def study(curve: str, noise: str, level: str, rep: int, rival: bool = True) -> F
         width=range_.high - range_.low,
         verdict=verdict,
         optimism=None if optimism is None else optimism / (train.sd * (0.75 + rate)),
-        flat=found.flat,
     )
 
 

@@ -1,6 +1,6 @@
-"""python -m sweep.check: is a model trained together what it is alone, and how fast is it here?
+"""python -m sweep.check: do members of a model train as one program here, and how fast?
 
-Takes the overrides of sweep.run that name a model, data and training:
+Takes those overrides of sweep.run that set the model, the data and the training:
 
     python -m sweep.check model=cnn train.device=cuda
 """
@@ -22,12 +22,14 @@ from sweep.engine.device import pick_device
 from sweep.engine.inspection import try_out
 from sweep.engine.malloc import keep_freed
 from sweep.engine.objective import loss_of, with_loss
-from sweep.engine.plain import outputs_of
+from sweep.engine.optimizer import OptimizerNumbers
+from sweep.engine.plain import outputs_of, plain_optimizer, take_step
 from sweep.engine.population import FUSED, Population
 from sweep.engine.proof import prove_way
 from sweep.engine.setting import candidates_of, setting_of
 from sweep.engine.traced import AS_IT_IS
 from sweep.errors import BadInput
+from sweep.places import CONF, PRIMARY
 from sweep.work import Way
 from sweep.workload.data import Data, load_data
 from sweep.workload.inputs import map_inputs
@@ -46,7 +48,7 @@ def main() -> int:
 
 
 def check_model(overrides: list[str]) -> int:
-    """Print how the model would be trained and why, the speed of each way, and a study's time."""
+    """Print how the model would be trained and why, how fast each way is, and a study's time."""
     config = read_config(overrides)
     keep_freed()
     device = pick_device(config.train.device)
@@ -77,13 +79,13 @@ def read_config(overrides: list[str]) -> Config:
     arguments.check_arguments(overrides)
     for override in overrides:
         if "=" in override and arguments.parse_override(override).is_sweep_override():
-            raise BadInput(f"{override}: nothing is searched here; give one value")
-    with initialize_config_dir(str(arguments.CONF), version_base="1.3"):
-        return typed_config(compose("config", overrides))
+            raise BadInput(f"{override}: sweep.check searches nothing; give one value")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return typed_config(compose(PRIMARY, overrides))
 
 
 def measure_speeds(config: Config, data: Data, way: Way) -> dict[str, float]:
-    """Return the seconds of one epoch of a generation in each way, its evaluations left out."""
+    """Return the seconds that each way takes for a generation's epoch, evaluations not included."""
     n_trials, device = config.study.generation, data.train.targets.device
     rates = [0.8 * i / n_trials for i in range(n_trials)]
     settings = [setting_of(config, {"dropout": rate}, data, way.zero) for rate in rates]
@@ -114,19 +116,20 @@ def first_samples(split: Split, n: int) -> Split:
 
 
 def train_serially(models: list[nn.Module], samples: Split, config: Config) -> None:
-    """Train one model after another for an epoch: tensors on the device, no DataLoader."""
+    """Train the models one after another for an epoch: samples on the device, no DataLoader."""
     bf16 = config.train.precision == "bf16"
     device, size = samples.targets.device, config.train.batch_size
+    numbers = OptimizerNumbers(config.train.lr, config.train.weight_decay)
     for model in models:
         model.train()
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+        optimizer = plain_optimizer(model, numbers, config.train)
         for rows in torch.split(torch.randperm(len(samples), device=device), size):
             x, y = samples[rows]
             optimizer.zero_grad()
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                 outputs = outputs_of(model, x, config.train)
             loss_of(outputs.float(), y, config.train).backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            take_step(model, optimizer, config.train)
 
 
 def seconds_of(work: Callable[[], object], device: torch.device) -> float:

@@ -1,4 +1,4 @@
-"""python -m sweep.run: the command. A mistake is one line and exit code 2; see --help."""
+"""python -m sweep.run: the command. A user's mistake prints one line and exits with code 2."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ SHOW = {"--cfg", "-c", "--info", "-i", "--version", "--hydra-help", "--shell-com
 
 def main() -> int:
     """Run the command line; return its exit code."""
-    # given before or after other arguments; it is put in again below, first
+    # removed wherever it was typed; _run puts it first
     arguments = sys.argv[1:] = [a for a in sys.argv[1:] if a not in ("-m", "--multirun")]
     if {"--help", "-h"} & set(arguments):
         print(HELP.read_text(), end="")
@@ -24,7 +24,7 @@ def _run(arguments: list[str]) -> int:
 
     check_arguments(arguments)
     if not any(argument.split("=")[0] in SHOW for argument in arguments):
-        # Hydra forgets hydra.mode on any mistake and then blames a list for it
+        # without the flag, Hydra loses hydra.mode after any mistake and reports a list as the error
         sys.argv.insert(1, "--multirun")
     _app()
     return 0
@@ -36,16 +36,16 @@ def _app() -> None:
     import hydra
     from omegaconf import DictConfig
 
-    from sweep.command.arguments import CONF
+    from sweep.places import CONF, PRIMARY
 
     def job(cfg: DictConfig) -> str | None:
         from sweep.jobs.job import run_job
 
         return run_job(cfg)
 
-    # the files in conf/hydra/launcher are meant to be checked by the plugins' schemas
+    # the plugins' schemas are meant to check the files in conf/hydra/launcher
     warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against")
-    hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
+    hydra.main(version_base="1.3", config_path=str(CONF), config_name=PRIMARY)(job)()
 
 
 if __name__ == "__main__":

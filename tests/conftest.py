@@ -18,9 +18,9 @@ from torch import nn
 from sweep.engine.noise import Noise
 from sweep.engine.site import Alone, Sites
 from sweep.jobs.results import Results
+from sweep.places import CONF, PRIMARY
 from sweep.workload.data import Data, load_data
 
-CONF = Path(__file__).parent.parent / "conf"
 MNIST5K = {
     "_target_": "sweep.workload.digits.mnist5k",
     "n_train": 1000,
@@ -61,7 +61,7 @@ def sweep(tmp_path, monkeypatch) -> Callable[..., Path]:
         mine = [o for o in mine if not o.startswith(tuple(groups))]
         with initialize_config_dir(str(CONF), version_base="1.3", job_name="run"):
             hydra = GlobalHydra.instance().hydra
-            hydra.multirun("config", job, [*mine, *overrides], with_log_configuration=False)
+            hydra.multirun(PRIMARY, job, [*mine, *overrides], with_log_configuration=False)
         studies = sorted((tmp_path / "runs").iterdir(), key=os.path.getmtime)
         return studies[-1]
 

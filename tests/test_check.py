@@ -51,7 +51,7 @@ def test_noise_of_another_seed_is_found(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("override", "complaint"),
     [
-        ("dropout=0.1,0.2", "dropout=0.1,0.2: nothing is searched here"),
+        ("dropout=0.1,0.2", "dropout=0.1,0.2: sweep.check searches nothing"),
         ("model._target_=torch.nn.Identity", "model._target_=torch.nn.Identity"),
     ],
 )

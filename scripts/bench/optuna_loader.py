@@ -24,6 +24,7 @@ class Digits(Dataset[tuple[Tensor, int]]):
     """Images one by one through PIL, as torchvision's MNIST gives them."""
 
     def __init__(self, split: Split) -> None:
+        assert isinstance(split.inputs, Tensor)
         self.images, self.labels = split.inputs.view(-1, 28, 28).numpy(), split.targets.tolist()
         self.transform = ToTensor()
 

@@ -11,15 +11,12 @@ from pathlib import Path
 import matplotlib
 import torch
 
-from models.mlp import MLP, MLPConfig
 from scripts.bench import timing
 from scripts.bench.workload import WORKLOADS, digits
-from sweep.check import first_samples, train_serially
-from sweep.command.config import Config
-from sweep.engine.optimizer import AdamWSettings
+from sweep.check import first_samples, read_config, train_serially
 from sweep.engine.population import Population
-from sweep.engine.setting import Setting
-from sweep.workload.split import Split
+from sweep.engine.setting import setting_of
+from sweep.workload.data import Data
 
 matplotlib.use("agg")
 from matplotlib import pyplot as plt
@@ -41,16 +38,16 @@ def main() -> None:
     parser.add_argument("--points", type=int, help="only so many of each series")
     parser.add_argument("--out", type=Path, default=Path("scale.png"))
     args = parser.parse_args()
-    config, samples = Config(), digits(WORKLOADS["large"]).to(torch.device(args.device)).train
-    config.train.precision = args.precision
+    data = digits(WORKLOADS["large"]).to(torch.device(args.device))
     print("| varied | | members | together, s an epoch | serial loop, s an epoch | together |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     figure, panels = plt.subplots(1, len(SERIES), figsize=(13, 3.2), layout="constrained")
     for axes, (key, values) in zip(panels, SERIES.items(), strict=True):
         some = values[: args.points]
-        pairs = [row(config, samples, key, value) for value in some]
-        for name, column in zip(("together", "serial loop"), zip(*pairs, strict=True), strict=True):
-            axes.loglog(some, column, "o-", label=name)
+        pairs = [times(data, args.precision, key, value) for value in some]
+        ours, loop = zip(*pairs, strict=True)
+        axes.loglog(some, ours, "o-", label="together")
+        axes.loglog(some, loop, "o-", label="serial loop")
         axes.set_xlabel(key)
         axes.set_xticks(some, map(str, some))
         axes.minorticks_off()
@@ -59,30 +56,20 @@ def main() -> None:
     figure.savefig(args.out, dpi=110)
 
 
-def row(config: Config, samples: Split, key: str, value: int) -> tuple[float, float]:
-    """Time one point of a series and print its row; return both times."""
-    chosen = {**USUAL, key: value}
-    ours, loop = times(config, samples, **chosen)
-    members = chosen["rates"] * chosen["seeds"]
-    print(f"| {key} | {value} | {members} | {ours:.3f} | {loop:.3f} | x {loop / ours:.2f} |")
-    return ours, loop
-
-
-def times(
-    config: Config, samples: Split, rates: int, seeds: int, width: int, digits: int
-) -> tuple[float, float]:
-    """Return the seconds of an epoch of rates x seeds members, and of as many by the loop."""
-    device, part = samples.inputs.device, first_samples(samples, digits)
-    settings = [
-        Setting(lambda rate=rate: MLP(MLPConfig(rate, width=width)), AdamWSettings(1e-3, 0.01))  # type: ignore[misc]
-        for rate in timing.rates(rates)
-    ]
+def times(data: Data, precision: str, key: str, value: int) -> tuple[float, float]:
+    """Time an epoch of all members, and of as many by the loop; print the row of a point."""
+    rates, seeds, width, n = {**USUAL, key: value}.values()
+    config = read_config([f"model.width={width}", f"train.precision={precision}"])
+    device, part = data.train.targets.device, first_samples(data.train, n)
+    settings = [setting_of(config, {"dropout": rate}, data) for rate in timing.rates(rates)]
     members = Population(settings, range(seeds), config.train, device)
     # the loop's time is the sum of its members': a few of them are enough
     models = [one.build().to(device) for one in settings for _ in range(seeds)][:8]
     works = (lambda: members.train_epoch(part, 0)), (lambda: train_serially(models, part, config))
     ours, loop = timing.medians(works, device, ROUNDS)
-    return ours, loop * rates * seeds / len(models)
+    loop *= rates * seeds / len(models)
+    print(f"| {key} | {value} | {rates * seeds} | {ours:.3f} | {loop:.3f} | x {loop / ours:.2f} |")
+    return ours, loop
 
 
 if __name__ == "__main__":

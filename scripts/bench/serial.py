@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from torch.utils.tensorboard import SummaryWriter
 
 from scripts.bench.timing import timed
-from scripts.bench.workload import Workload, chosen, digits, evaluate, network, warm_up
+from scripts.bench.workload import Workload, batch, chosen, digits, evaluate, network, warm_up
 from sweep.workload.data import Data
 from sweep.workload.split import Split
 
@@ -39,7 +39,7 @@ class CheapDropout(nn.Module):
 
 
 def train(work: Workload, data: Data, folder: str, rate: float) -> float:
-    model, device = network(work, rate), data.train.inputs.device
+    model, device = network(work, rate), data.train.targets.device
     graph = "graph" in sys.argv
     if device.type == "cpu":
         model[3], model[6] = CheapDropout(rate), CheapDropout(rate)  # type: ignore[operator]
@@ -52,12 +52,11 @@ def train(work: Workload, data: Data, folder: str, rate: float) -> float:
         optimizer.step()
 
     writer = SummaryWriter(f"{folder}/{rate}")
-    whole = graphed(step, *data.train[torch.arange(128, device=device)]) if graph else step
+    whole = graphed(step, *batch(data.train, torch.arange(128, device=device))) if graph else step
     for epoch in range(work.epochs):
         model.train()
         for rows in torch.split(torch.randperm(len(data.train), device=device), 128):
-            x, y = data.train[rows]
-            (whole if len(rows) == 128 else step)(x, y)
+            (whole if len(rows) == 128 else step)(*batch(data.train, rows))
         splits = {"train": batches(data.train_part), "val": batches(data.val)}
         loss = evaluate(model, splits, writer, epoch)
     writer.close()
@@ -65,17 +64,18 @@ def train(work: Workload, data: Data, folder: str, rate: float) -> float:
 
 
 def batches(split: Split) -> Iterator[tuple[Tensor, Tensor]]:
-    for rows in torch.split(torch.arange(len(split), device=split.inputs.device), 1000):
-        yield split[rows]
+    for rows in torch.split(torch.arange(len(split), device=split.targets.device), 1000):
+        yield batch(split, rows)
 
 
 def graphed(step: Callable[[Tensor, Tensor], None], x: Tensor, y: Tensor) -> Callable[..., None]:
     """Capture a step as PyTorch's notes on CUDA graphs do, after three to warm up."""
-    torch.cuda.synchronize()
-    with torch.cuda.stream(torch.cuda.Stream()):  # type: ignore[no-untyped-call]
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
         for _ in range(3):
             step(x, y)
-    torch.cuda.synchronize()
+    torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         step(x, y)

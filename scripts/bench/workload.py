@@ -1,6 +1,5 @@
 """The work that all contenders do."""
 
-import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -11,7 +10,9 @@ from torch.nn import functional as F
 from torch.utils.tensorboard import SummaryWriter
 
 from scripts.bench import timing
+from sweep.check import read_config
 from sweep.workload.data import Data, load_data
+from sweep.workload.split import Split
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 
@@ -58,9 +59,14 @@ def chosen() -> tuple[Workload, torch.device]:
 
 
 def digits(work: Workload) -> Data:
-    mnist = {"_target_": "sweep.workload.digits.mnist", "download": True, "split_seed": 0}
-    root = os.environ.get("MNIST_ROOT", "data")
-    return load_data({**mnist, "root": root, "n_train": work.n_train, "n_val": work.n_val})
+    overrides = [f"data.n_train={work.n_train}", f"data.n_val={work.n_val}"]
+    return load_data(read_config(overrides).data)
+
+
+def batch(split: Split, rows: Tensor) -> tuple[Tensor, Tensor]:
+    x, y = split[rows]
+    assert isinstance(x, Tensor)
+    return x, y
 
 
 def network(work: Workload, rate: float) -> nn.Module:

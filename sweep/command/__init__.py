@@ -1,1 +1,1 @@
-"""What was typed, as checked plans: settings, axes, one plan for each study."""
+"""Turns the command line into checked plans, one for each study: settings and search axes."""

@@ -1,16 +1,15 @@
-"""The command line before Hydra reads it: what Hydra would explain in many lines, or not at all."""
+"""Checks the command line for mistakes that Hydra would explain in many lines, or not at all."""
 
 import importlib.util
 from collections.abc import Sequence
-from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException
 
 from sweep.errors import BadInput, first_line
+from sweep.places import conf_folders
 
-CONF = Path(__file__).parents[2] / "conf"
 OF_OPTUNA_SWEEPER = {  # its keys -> ours
     "n_trials": "study.n_trials=...",
     "study_name": "study.name=...",
@@ -43,7 +42,7 @@ OF_HYDRA = (
 
 
 def check_arguments(arguments: Sequence[str]) -> None:
-    """Raise BadInput for the first argument that cannot be meant."""
+    """Raise BadInput for the first argument that is a mistake."""
     seen: set[str] = set()
     for argument in arguments:
         bare = argument.lstrip("+").replace("'", "").replace('"', "").lower()
@@ -52,7 +51,7 @@ def check_arguments(arguments: Sequence[str]) -> None:
         if not argument.strip():
             raise BadInput(f"{argument!r}: must be <key>=<value>")
         if argument.startswith("-") and argument.partition("=")[0] not in FLAGS:
-            raise BadInput(f"{argument}: is no flag; settings are <key>=<value>, see --help")
+            raise BadInput(f"{argument}: unknown flag; settings are <key>=<value>, see --help")
         if argument.startswith("-") or ("=" not in argument and argument[:1] != "~"):
             continue
         override = parse_override(argument)
@@ -65,14 +64,15 @@ def check_arguments(arguments: Sequence[str]) -> None:
                 check_installed(str(override.value()))
             continue
         if override.is_add() or override.is_force_add() or override.is_delete():
-            raise BadInput(f"{argument}: keys cannot be added or taken away")
+            raise BadInput(f"{argument}: keys cannot be added or removed")
         if key == "work":
-            raise BadInput(f"{argument}: is the study's own; leave it out")
+            raise BadInput(f"{argument}: is set by the study; leave it out")
         if key == "model.dropout":
             raise BadInput(f"{argument}: use dropout=, which every model reads")
         if isinstance(override.value(), dict) and "." not in key:
-            raise BadInput(f"{key}: its keys are given one by one, such as {key}.<key>=<value>")
-        if (CONF / key).is_dir() and any(isinstance(v, NO_NAME) for v in _given_values(override)):
+            raise BadInput(f"{key}: set its keys one by one, such as {key}.<key>=<value>")
+        group = any((conf / key).is_dir() for conf in conf_folders())
+        if group and any(isinstance(v, NO_NAME) for v in _given_values(override)):
             raise BadInput(f"{argument}: must be the name of a file in conf/{key}")
         if key in seen:
             raise BadInput(f"{argument}: {key} is given twice")
@@ -87,7 +87,7 @@ def check_installed(name: str) -> None:
 
 
 def _given_values(override: Override) -> Sequence[object]:
-    """Return the values given: each one where there is a list."""
+    """Return the given values: those of a list, or the single one."""
     value = override.value()
     return value.list if isinstance(value, ChoiceSweep) else [value]
 
@@ -102,7 +102,7 @@ def parse_override(argument: str) -> Override:
 
 
 def _check_hydra(key: str, argument: str) -> None:
-    """Refuse what would have no effect here, or another one than it says."""
+    """Raise BadInput for keys of Hydra that would have no effect here, or an unexpected one."""
     ours = OF_OPTUNA_SWEEPER.get(key.removeprefix("hydra.sweeper."))
     if key.startswith("hydra.sweeper.") and ours:
         raise BadInput(f"{key} is a key of hydra-optuna-sweeper; here it is {ours}")

@@ -1,7 +1,7 @@
 """The settings of a study, its training and its sampler: every default and every range check.
 
-Imports no torch, so that a mistake is told before anything slow starts. Hydra composes these
-classes with `conf/`; `Config` is the whole.
+Imports no torch, so that a mistake is reported before anything slow starts. Hydra composes these
+classes with `conf/`; `Config` is their root.
 """
 
 import math
@@ -19,6 +19,7 @@ from sweep.work import SECOND_METRICS
 
 MOST_TRIALS = 10_000
 LOSSES = ("cross_entropy", "mse", "bce")
+OPTIMIZERS = ("adamw", "sgd")
 METRICS = ("val_loss", *(f"val_{name}" for name in SECOND_METRICS))
 SAMPLERS = ("zoom", "tpe", "gp", "qmc", "random")
 STORAGES = (
@@ -31,18 +32,23 @@ STORAGES = (
 class TrainConfig:
     epochs: int = 10
     batch_size: int = 128
-    eval_batch_size: int = 1000  # a model may mix the samples of a batch
-    lr: float = 1e-3  # AdamW's
+    eval_batch_size: int = 1000  # fixed, as a model may mix the samples of a batch
+    optimizer: str = "adamw"  # adamw | sgd
+    lr: float = 1e-3
     weight_decay: float = 0.01
-    schedule: str = "constant"  # of lr over the epochs: constant | cosine
+    momentum: float = 0.0  # for sgd
+    nesterov: bool = False  # for sgd with momentum
+    clip_norm: float | None = None  # largest norm of a member's gradients; None: no clipping
+    warmup: float = 0.0  # epochs over which lr rises from 0, step by step
+    schedule: str = "constant"  # of lr over the epochs after warmup: constant | cosine
     # cross_entropy | mse | bce | the path of a function (outputs, targets) -> loss of each sample;
-    # without it the loss follows from the targets
+    # None: chosen by the targets
     loss: str | None = None
-    class_axis: int | None = None  # of the outputs; without it the one that the targets lack
-    label_smoothing: float = 0.0  # of cross_entropy in training
+    class_axis: int | None = None  # of the outputs; None: the axis that the targets lack
+    label_smoothing: float = 0.0  # for cross_entropy in training
     precision: str = "float32"  # float32 | bf16 (matrix products only)
-    device: str = "auto"  # auto (cuda where there is one, else cpu) | cpu | cuda | cuda:<n>
-    fuse: Any = "auto"  # members trained as one program at most; changes no result
+    device: str = "auto"  # auto (cuda if there is one, else cpu) | cpu | cuda | cuda:<n>
+    fuse: Any = "auto"  # auto | the most members in one population; changes no result
 
     def __post_init__(self) -> None:
         for key in ("epochs", "batch_size", "eval_batch_size"):
@@ -51,6 +57,7 @@ class TrainConfig:
         decay = self.weight_decay
         require(0 <= decay < math.inf, "train.weight_decay", decay, "must be 0 or more and finite")
         one_of("train.schedule", self.schedule, ("constant", "cosine"))
+        self._check_optimizer()
         if self.loss is not None and "." not in self.loss:
             one_of("train.loss", self.loss, (*LOSSES, "the path of a function"))
         if self.class_axis is not None:
@@ -63,10 +70,24 @@ class TrainConfig:
         whole = isinstance(self.fuse, int) and not isinstance(self.fuse, bool) and self.fuse >= 1
         require(self.fuse == "auto" or whole, "train.fuse", self.fuse, "must be auto or at least 1")
 
+    def _check_optimizer(self) -> None:
+        one_of("train.optimizer", self.optimizer, OPTIMIZERS)
+        sgd, momentum = self.optimizer == "sgd", self.momentum
+        require(0 <= momentum < 1, "train.momentum", momentum, "must be at least 0 and below 1")
+        allowed = f"is for sgd only, and the optimizer is {self.optimizer}"
+        require(sgd or not momentum, "train.momentum", momentum, allowed)
+        require(sgd or not self.nesterov, "train.nesterov", "true", allowed)
+        allowed = "needs train.momentum above 0"
+        require(momentum > 0 or not self.nesterov, "train.nesterov", "true", allowed)
+        clip, allowed = self.clip_norm, "must be null, or above 0 and finite"
+        require(clip is None or 0 < clip < math.inf, "train.clip_norm", clip, allowed)
+        allowed = f"must be at least 0 and below train.epochs={self.epochs}"
+        require(0 <= self.warmup < self.epochs, "train.warmup", self.warmup, allowed)
+
 
 @dataclass
 class SamplerConfig:
-    name: str = "zoom"  # even levels, then finer ones around the best; searches dropout alone
+    name: str = "zoom"  # zoom: evenly spaced rates, then finer ones around the best; dropout only
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -76,18 +97,18 @@ class SamplerConfig:
 
 @dataclass
 class StudyConfig:
-    name: str | None = None  # <model>-<data>-<fingerprint> where none is given
-    n_trials: int = 16  # in all, also after a resume
-    generation: int = 8  # trials asked together, which share their seeds
-    seeds: int = 3  # trainings of a trial
-    storage: str | None = None  # an Optuna URL; study.db in the study's folder where none is given
-    metric: str = "val_loss"  # what is minimised, mean over seeds: val_loss or the second metric
-    baseline: bool = True  # train rate 0 beside the others where the search has no such trial
-    confirm: bool = True  # train the rate found, and rate 0, on fresh seeds; then read the test set
+    name: str | None = None  # None: <model>-<data>-<fingerprint>
+    n_trials: int = 16  # in total, also after a resume
+    generation: int = 8  # trials proposed together, which share their seeds
+    seeds: int = 3  # with which each trial is trained
+    storage: str | None = None  # an Optuna URL; None: study.db in the study's folder
+    metric: str = "val_loss"  # to minimise, mean over seeds: val_loss or the second metric
+    baseline: bool = True  # also train rate 0 if the search has no such trial
+    confirm: bool = True  # train the best rate and rate 0 on fresh seeds, then read the test set
     robustness: bool = False  # repeat the confirmation at a third and at three times train.lr
     max_retries: int = 2  # of a job that is lost with its worker; then its trials fail
-    prune: str = "none"  # none | halving: the worse half leaves after 1/4 and 1/2 of the epochs
-    each: list[str] = field(default_factory=list)  # keys whose values make a study each
+    prune: str = "none"  # none | halving: stop the worse half after 1/4 and 1/2 of the epochs
+    each: list[str] = field(default_factory=list)  # further keys with one study for each value
 
     def __post_init__(self) -> None:
         between("study.n_trials", self.n_trials, 1, MOST_TRIALS)
@@ -99,7 +120,7 @@ class StudyConfig:
         if self.name is not None:
             ok = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", self.name)
             allowed = (
-                "must be up to 64 letters, digits, '.', '_' or '-', and begin with none but '_'"
+                "must be up to 64 letters, digits, '.', '_' or '-', and not begin with '.' or '-'"
             )
             require(bool(ok), "study.name", self.name, allowed)
         if self.storage is not None:
@@ -111,7 +132,7 @@ class StudyConfig:
 
 @dataclass
 class Config:
-    dropout: float = 0.0  # what the model reads as config.dropout; the study sets it
+    dropout: float = 0.0  # which the model reads as config.dropout; the study sets it
     model: dict[str, Any] = field(default_factory=dict)  # conf/model
     data: dict[str, Any] = field(default_factory=dict)  # conf/data
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -124,7 +145,7 @@ class Config:
 
 
 def typed_config(cfg: DictConfig) -> Config:
-    """Return Hydra's config, without its own node, as checked dataclasses."""
+    """Return Hydra's config (without the hydra node) as checked dataclasses."""
     for key in OmegaConf.missing_keys(cfg):
         raise BadInput(f"{key}=???: must be given")
     whole = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), cfg))
@@ -133,7 +154,7 @@ def typed_config(cfg: DictConfig) -> Config:
 
 
 def differing_keys(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Return the keys in which two nested settings differ, dotted."""
+    """Return the dotted keys in which two nested settings differ."""
     keys: list[str] = []
     for key in sorted(one.keys() | other.keys()):
         a, b = one.get(key), other.get(key)
@@ -147,8 +168,8 @@ def differing_keys(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str
 @dataclass
 class SweeperConfig:
     _target_: str = "hydra_plugins.study_sweeper.StudySweeper"
-    params: dict[str, Any] = field(default_factory=dict)  # searched unless given: Hydra's syntax
+    params: dict[str, Any] = field(default_factory=dict)  # default searches, in Hydra's syntax
 
 
-ConfigStore.instance().store(name="defaults", node=Config)
+ConfigStore.instance().store(name="dropout_sweep_defaults", node=Config)
 ConfigStore.instance().store(group="hydra/sweeper", name="study", node=SweeperConfig)

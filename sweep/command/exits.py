@@ -1,4 +1,4 @@
-"""How a command ends: a mistake, or data out of reach, is one line and an exit code of its own."""
+"""How a command ends: mistakes and unavailable data print one line and have their own exit code."""
 
 import io
 import os
@@ -8,11 +8,11 @@ import traceback
 from collections.abc import Callable
 from types import FrameType
 
-terminated = False  # by SIGTERM, which is handled like Ctrl-C but for the exit code
+terminated = False  # by SIGTERM, which is handled like Ctrl-C except for the exit code
 
 
 def exit_code(work: Callable[[], int]) -> int:
-    """Do a command's work; return its exit code, or 2, 3, 130 or 143 where it was cut short."""
+    """Run a command; return its exit code, or 2, 3, 130 or 143 if an error or a signal ended it."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError  # type: ignore[import-untyped]
@@ -25,7 +25,7 @@ def exit_code(work: Callable[[], int]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of printing and exiting
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # "?" where a terminal knows no more than ASCII
+            stream.reconfigure(errors="replace")  # prints "?" if a terminal knows only ASCII
     try:
         return work()
     except (BadInput, HydraException, OmegaConfBaseException, Unreachable, YAMLError) as error:
@@ -33,7 +33,7 @@ def exit_code(work: Callable[[], int]) -> int:
             raise
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 3 if isinstance(error, Unreachable) else 2
-    except ValueError as error:  # with which Hydra answers some mistakes
+    except ValueError as error:  # which Hydra raises for some mistakes
         if full or not _raised_by_hydra(error):
             raise
         print(f"error: {one_line(error)}", file=sys.stderr)
@@ -55,5 +55,5 @@ def _raised_by_hydra(error: BaseException) -> bool:
 
 def _terminate(number: int, frame: FrameType | None) -> None:
     global terminated
-    terminated = True  # an exception of our own would not survive all that it passes through
+    terminated = True  # libraries on its way would catch an exception of our own
     raise KeyboardInterrupt

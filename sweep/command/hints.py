@@ -1,4 +1,4 @@
-"""A mistake in one line, whoever found it: the key, its value and what is allowed."""
+"""Turns any error into one line: the key, its value and what is allowed."""
 
 import difflib
 import re
@@ -19,7 +19,7 @@ NOISE = ("full_key:", "object_type=", "reference_type=", "Config search path", "
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error as one line, without what helps nobody and without any password."""
+    """Return an error as one line, without boilerplate and with passwords masked."""
     return mask_passwords(_explained(error))
 
 
@@ -43,7 +43,7 @@ def _explained(error: BaseException) -> str:
 
 
 def refusal_reason(error: BaseException) -> str:
-    """Return why OmegaConf does not take a value."""
+    """Return why OmegaConf rejects a value."""
     text = first_line(error)
     if "not Optional" in text or "'None'" in text:
         return "must not be null"
@@ -52,7 +52,7 @@ def refusal_reason(error: BaseException) -> str:
 
 
 def unknown_key(key: str, beside: Iterable[str]) -> str:
-    """Say that there is no such key, and which one is like it or what stands beside it."""
+    """Return a message that a key does not exist, with a similar key or those of its section."""
     beside = [name for name in beside if name not in ("hydra", "work")]
     name = key.rpartition(".")[2]
     elsewhere = [known for known in KEYS if known.rpartition(".")[2] == name]
@@ -63,13 +63,13 @@ def unknown_key(key: str, beside: Iterable[str]) -> str:
 
 
 def _meant_last(name: str, known: Iterable[str]) -> str:
-    """Return the key whose last part is nearest, as a question; what stands before is alike."""
+    """Return the known key with the most similar last part, as a question, or nothing."""
     lasts = {key.rpartition(".")[2]: key for key in known}
     close = difflib.get_close_matches(name, list(lasts), 1)
     return f"; did you mean {lasts[close[0]]}?" if close else ""
 
 
 def did_you_mean(name: str, known: Iterable[str], likeness: float = 0.6) -> str:
-    """Return the nearest of some names as a question, or nothing where none is near."""
+    """Return the most similar known name, as a question, or nothing if none is similar."""
     close = difflib.get_close_matches(name, list(known), 1, likeness)
     return f"; did you mean {close[0]}?" if close else ""

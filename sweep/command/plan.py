@@ -1,4 +1,4 @@
-"""From a command line to studies: what is searched inside one, what makes another.
+"""Reads the command line as studies: what one study searches, and what makes several studies.
 
 Everything that needs no torch is checked here, for every study, before the first one starts.
 """
@@ -32,7 +32,7 @@ class Plan:
 
     loader: ConfigLoader
     base: DictConfig  # Hydra's config before the overrides of this study
-    overrides: tuple[str, ...]  # those, without what is searched
+    overrides: tuple[str, ...]  # of this study, without what is searched
     axes: tuple[Axis, ...]
     cfg: DictConfig  # base with overrides, the hydra node included
     config: Config  # the same without hydra, typed and checked
@@ -40,12 +40,12 @@ class Plan:
 
     @property
     def grid(self) -> bool:
-        """All axes are lists: every combination once."""
+        """Whether all axes are lists, so that every combination is trained once."""
         return all(axis.values for axis in self.axes)
 
     @property
     def rates(self) -> list[str]:
-        """The searched keys that are dropout rates; without dropout they are all 0."""
+        """The searched keys that are dropout rates; a baseline has 0 for all of them."""
         return [axis.key for axis in self.axes if is_rate(axis.key)]
 
     @property
@@ -62,7 +62,7 @@ class Plan:
 
     @property
     def generation_size(self) -> int:
-        """Trials proposed together: a grid learns nothing on its way, so it is one generation."""
+        """Trials proposed together; a grid is one generation, as it does not depend on results."""
         return self.n_trials if self.grid else self.config.study.generation
 
     @property
@@ -71,21 +71,21 @@ class Plan:
 
     @property
     def sampler(self) -> str:
-        """Name the sampler; zoom searches the rate alone, and where more is searched tpe does."""
+        """The sampler's name; tpe replaces zoom if more than dropout is searched."""
         if self.grid:
             return "grid"
         name = self.config.sampler.name
         return "tpe" if name == "zoom" and len(self.axes) > 1 else name
 
     def hydra_config(self, overrides: Sequence[str], launcher: Mapping[str, Any]) -> DictConfig:
-        """Return Hydra's config of a launch, with these overrides and settings of the launcher."""
+        """Return Hydra's config for a launch, with these overrides and launcher settings."""
         config = self.loader.load_sweep_config(self.base, list(overrides))
         with open_dict(config):
             config.hydra.launcher = OmegaConf.merge(config.hydra.launcher, launcher)
         return config
 
     def with_data(self, name: str) -> "Plan":
-        """Return the plan on another data set, keeping the data.* overrides that it knows too."""
+        """Return the plan with another data set, and with the data.* overrides that it also has."""
         known = self.loader.load_sweep_config(self.base, [f"data={name}"]).data
         kept = [
             override
@@ -100,7 +100,7 @@ class Plan:
 def read_plans(
     loader: ConfigLoader, base: DictConfig, defaults: Sequence[str], arguments: Sequence[str]
 ) -> list[Plan]:
-    """Read the overrides of the command line, and the default search where they give none."""
+    """Return the studies that a command line makes; `defaults` are searched unless it sets them."""
     parser = OverridesParser.create(loader)
     given = parser.parse_overrides(list(arguments))
     keys = {_override_key(override) for override in given}
@@ -110,7 +110,7 @@ def read_plans(
         _warn_duplicates(override)
         roles[_role(loader, base, override)].append(override)
     each = [_listed_choices(parser, override) for override in roles["studies"]]
-    # dropout first; the order typed changes nothing
+    # sorted: dropout is first, and the order on the command line changes nothing
     searched = sorted(roles["searched"], key=_override_key)
     if not searched or _override_key(searched[0]) != "dropout":
         raise BadInput("hydra.sweeper.params: must hold a search for dropout")
@@ -124,7 +124,7 @@ def read_plans(
 
 
 def _role(loader: ConfigLoader, base: DictConfig, override: Override) -> str:
-    """Return what an override does: it is fixed, searched, or makes one study for each value."""
+    """Return an override's role: fixed, searched, or studies (one for each value)."""
     key = _override_key(override)
     if key == "dropout":
         return "searched"
@@ -147,7 +147,7 @@ def _warn_duplicates(override: Override) -> None:
     listed = value.list if isinstance(value, ChoiceSweep) else []
     doubles = len(listed) - len({str(choice) for choice in listed})
     if doubles:
-        print(f"warning: {override.input_line}: each value is taken once", file=sys.stderr)
+        print(f"warning: {override.input_line}: each value is used once", file=sys.stderr)
 
 
 def _override_key(override: Override) -> str:
@@ -199,7 +199,7 @@ def _read_plan(
 
 
 def job_config(cfg: DictConfig) -> DictConfig:
-    """Return the config without the hydra node; unknown keys are refused."""
+    """Return the config without the hydra node; access to an unknown key raises an error."""
     job = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     OmegaConf.set_struct(job, True)  # which masked_copy drops
     OmegaConf.resolve(job)
@@ -230,20 +230,21 @@ def _check_plan(plan: Plan, keys: set[str], several: bool) -> None:
             f"study.n_trials={study.n_trials}: the lists make {plan.n_trials} trials, each once"
         )
     if plan.sampler == "zoom" and study.generation < 2:
-        raise BadInput("study.generation=1: zoom compares the rates of a generation; at least 2")
+        raise BadInput("study.generation=1: must be at least 2, as zoom compares its rates")
     if study.prune == "halving" and plan.config.train.epochs < 4:
-        raise BadInput("study.prune=halving: needs 4 epochs, to look after a quarter and a half")
+        raise BadInput("study.prune=halving: needs 4 epochs, to prune after a quarter and a half")
     if study.prune == "halving" and plan.config.train.fuse != "auto":
-        raise BadInput("train.fuse: with study.prune=halving a generation is one population")
+        raise BadInput("train.fuse: must be auto, as study.prune=halving trains one population")
     if study.robustness and not (study.confirm and study.baseline):
         raise BadInput(
             "study.robustness=true: repeats the confirmation, "
             "so study.confirm and study.baseline must be true"
         )
     if not plan.grid and len(plan.axes) > 1 and "sampler" in keys and zooms:
-        raise BadInput("sampler=zoom: searches dropout alone; use tpe, gp, qmc or random")
+        raise BadInput("sampler=zoom: searches only dropout; use tpe, gp, qmc or random")
     if several and study.name is not None and "study.name" in keys:
         raise BadInput(f"study.name={study.name}: names one study, but the command makes several")
     for key in study.each:
-        if not key.startswith(("model.", "train.")) or OmegaConf.select(plan.cfg, key) is None:
-            raise BadInput(f"study.each=[{key}]: must be numbers of model.* or train.*")
+        known = OmegaConf.select(plan.cfg, key, default=plan) is not plan  # may be null
+        if not (known and key.startswith(("model.", "train."))):
+            raise BadInput(f"study.each=[{key}]: must be keys of model.* or train.*")

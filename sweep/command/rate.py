@@ -1,15 +1,15 @@
-"""A dropout rate: a searched number whose key ends in "dropout", at least 0 and below 1."""
+"""Dropout rates: numbers whose key ends in "dropout", at least 0 and below 1."""
 
 from collections.abc import Mapping
 
 from sweep.errors import require
 
-TINY = 2.0**-40  # built in place of rate 0, so that `if rate > 0:` builds the same network
-NOTHING = 2.0**-30  # a call at this rate or below drops nothing: in float32 TINY is no rate at all
+TINY = 2.0**-40  # replaces rate 0 in building, so that `if rate > 0:` gives the same network
+NOTHING = 2.0**-30  # a call at this rate or below drops nothing; in float32, 1 - TINY is 1
 
 
 def is_rate(key: str) -> bool:
-    """Tell a dropout rate by its name: dropout, model.input_dropout, model.conv_dropout."""
+    """Return whether a key names a rate: dropout, model.input_dropout, model.conv_dropout."""
     return key.endswith("dropout")
 
 
@@ -24,5 +24,5 @@ def all_rates_zero(params: Mapping[str, float]) -> bool:
 
 
 def built_rate(rate: float) -> float:
-    """Return the rate that a model is built with for a searched one: never 0."""
+    """Return the rate that a model is built with: TINY in place of 0."""
     return max(rate, TINY)

@@ -1,4 +1,4 @@
-"""What is searched: Hydra's sweep syntax read as axes, decimal-exact."""
+"""Reads Hydra's sweep syntax as the axes of a search, with exact decimals."""
 
 import math
 from collections.abc import Mapping
@@ -42,11 +42,11 @@ class Axis:
 
     @property
     def ends(self) -> tuple[Number, ...]:
-        """Every listed value, or the two ends: what must be allowed for all to be."""
+        """All listed values, or the two ends; if these are allowed, every value is."""
         return self.values or (self.low, self.high)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what makes an axis again, without its key."""
+        """Return the arguments that make this axis, without its key."""
         return {
             "values": list(self.values),
             "low": self.low,
@@ -60,7 +60,7 @@ class Axis:
         return f"[{self.low:g}, {self.high:g}]" + (" (log)" if self.log else "")
 
     def distribution(self, grid: bool) -> "BaseDistribution":
-        """Return it as Optuna's; in a grid the listed values lie on a numeric axis."""
+        """Return Optuna's distribution; listed values are categorical, but numeric in a grid."""
         from optuna.distributions import (
             CategoricalDistribution,
             FloatDistribution,
@@ -77,7 +77,7 @@ class Axis:
 
 def read_axis(key: str, override: Override, default: Any) -> Axis:
     """Read one override as an axis whose numbers have the type of the key's default."""
-    if default is None and is_rate(key):  # a rate that follows dropout unless it is given
+    if default is None and is_rate(key):  # a rate that is the same as dropout unless given
         default = 0.0
     if isinstance(default, bool) or not isinstance(default, int | float):
         raise BadInput(f"{key}={override.get_value_string()}: only numbers can be searched")
@@ -108,7 +108,7 @@ def _interval_axis(key: str, value: IntervalSweep, kind: type) -> Axis:
 
 
 def _listed_values(key: str, value: Any) -> list[Any]:
-    """Return the values that a list or a range holds."""
+    """Return the values of a list or a range, or a single value as a list."""
     if isinstance(value, ChoiceSweep | RangeSweep):
         if value.shuffle:
             raise BadInput(
@@ -130,9 +130,9 @@ def _listed_values(key: str, value: Any) -> list[Any]:
 
 
 def exact_range(key: str, value: RangeSweep) -> list[Number]:
-    """Return the values of range(start, stop, step) as decimals mean them; stop is exclusive.
+    """Return the values of range(start, stop, step), computed in decimals; stop is exclusive.
 
-    Hydra adds floats, which gives 0.30000000000000004 and now and then a value too many.
+    Hydra adds floats, which gives 0.30000000000000004 and sometimes one value too many.
     """
     start, stop, step = (Decimal(repr(x)) for x in (value.start, value.stop, value.step))
     if not all(x.is_finite() for x in (start, stop, step)) or step == 0:
@@ -149,7 +149,7 @@ def exact_range(key: str, value: RangeSweep) -> list[Number]:
 
 def _typed_number(key: str, value: Any, kind: type) -> Number:
     if isinstance(value, IntervalSweep):
-        raise BadInput(f"{key}: an interval stands alone, not in a list")
+        raise BadInput(f"{key}: an interval cannot be in a list")
     if isinstance(value, QuotedString | bool | str) or value is None:
         raise BadInput(f"{key}={value}: must be a number")
     if not isinstance(value, int | float) or not math.isfinite(value):

@@ -1,6 +1,6 @@
 """Trains many networks that differ in their dropout rates.
 
-Plain PyTorch on the user's own model is the definition (plain); each call that draws is a site with
-numbers of its own (site, rules, noise). A faster program (fused) is used only if it was proven to
-give the same numbers (proof).
+The user's own model in plain PyTorch defines the result (plain). Each call that draws random
+numbers is a site and gets its own numbers (site, rules, noise). A faster program (fused) is used
+only if it was proven to give the same numbers (proof).
 """

@@ -1,6 +1,6 @@
-"""What a module holds beside tensors that are registered: compared before and after its forward.
+"""Compares the attributes of a model, except parameters and buffers, before and after a forward.
 
-All members of a fused program would share it, so a model that changes it is trained plainly.
+All members of a fused program would share them, so a model that changes them is trained plainly.
 """
 
 import random
@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 REGISTERED = {"_parameters", "_buffers", "_modules", "training"}
-DEEP = 8  # levels of objects within objects that are looked at
+DEEP = 8  # levels of nested objects that are compared
 
 
 def forward_attributes(model: nn.Module) -> dict[str, Any]:
-    """Return the plain attributes of all modules of a model by name, as values to compare."""
+    """Return the unregistered attributes of all modules by dotted name, as comparable values."""
     registered = frozenset(map(id, (*model.parameters(), *model.buffers())))
     return {
         f"{path}.{name}".lstrip("."): _frozen(value, registered, DEEP)
@@ -27,7 +27,7 @@ def forward_attributes(model: nn.Module) -> dict[str, Any]:
 
 
 def changed_attribute(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
-    """Name the first attribute that differs."""
+    """Return the name of the first attribute that differs, or None."""
     missing = object()
     names = (*before, *after)
     return next((n for n in names if before.get(n, missing) != after.get(n, missing)), None)
@@ -38,7 +38,7 @@ def _frozen(value: Any, registered: Set[int], depth: int) -> Any:
         return _frozen(value, registered, depth - 1)
 
     if isinstance(value, float):
-        return value.hex()  # nan is itself
+        return value.hex()  # so that nan equals nan
     if value is None or isinstance(value, bool | int | complex | str | bytes):
         return value
     if isinstance(value, nn.Module) or depth == 0 or id(value) in registered:

@@ -1,4 +1,4 @@
-"""A user's random changes of the training inputs: keyed, and the same for all rates of a seed."""
+"""Applies a user's random augmentation, seeded so that all rates of a seed get the same inputs."""
 
 from collections.abc import Callable
 
@@ -10,12 +10,12 @@ from sweep.errors import BadInput, first_line
 from sweep.workload.inputs import Inputs, input_tensors, map_inputs, map_named
 from sweep.workload.split import Augment
 
-KEY = 0x5BD1E995  # with which a step's key becomes that of its augmentation
+KEY = 0x5BD1E995  # XORed with a step's key to make the key of its augmentation
 
 
 @torch.no_grad()
 def augmented(augment: Augment, x: Inputs, keys: Tensor) -> Inputs:
-    """Change a step's inputs (S, B, ...), those of each seed after its key (S,) was seeded."""
+    """Augment a step's inputs (S, B, ...); the generators are seeded with each seed's key (S,)."""
     parts = []
     with generators.restoring_states():
         for seed, key in enumerate(keys.tolist()):
@@ -30,7 +30,7 @@ def _copy_of(seed: int) -> Callable[[Tensor], Tensor]:
 
 
 def check_augment(augment: Augment, x: Inputs) -> None:
-    """Raise BadInput if an augmentation fails, or returns other shapes or types."""
+    """Raise BadInput if an augmentation fails or changes shapes or dtypes."""
     key = f"data.augment={augment.__module__}.{getattr(augment, '__qualname__', augment)}"
     try:
         with generators.restoring_states():

@@ -1,6 +1,6 @@
-"""What a checkpoint computes again in the backward pass: with the numbers of its first time.
+"""Makes torch's checkpoint recompute in the backward pass with the random numbers of the forward.
 
-No function mode is on there, so torch's checkpoint is given a function that puts it on again.
+No function mode is active in the backward pass, so the checkpointed function activates it again.
 """
 
 import functools
@@ -38,7 +38,7 @@ def _followed(checkpoint: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def follow_checkpoints() -> None:
-    """Have torch's checkpoint run again as it ran, by whatever name it was imported."""
+    """Replace torch's checkpoint in all loaded modules, by whatever name they imported it."""
     if hasattr(module.checkpoint, "follows"):
         return
     real = module.checkpoint

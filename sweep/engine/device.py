@@ -8,7 +8,7 @@ from sweep.errors import BadInput
 def pick_device(name: str, place: int = 0) -> torch.device:
     """Return the device that train.device names, if this machine has it.
 
-    If it names none of several GPUs, jobs take them in turn by their place.
+    If it does not say which GPU, jobs take the GPUs in turn: `place` is a job's number.
     """
     n_gpus = torch.cuda.device_count()
     if name == "auto":

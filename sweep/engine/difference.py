@@ -1,4 +1,4 @@
-"""How far a fused member is from the plain one, and how far it may be."""
+"""Compares a fused member with its plain model, within a bound."""
 
 import math
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ from sweep.engine.site import Alone, Sites
 from sweep.errors import Differs
 from sweep.workload.inputs import Inputs, map_inputs
 
-# by the lowest dtype used: of a loss, relative; of a gradient, relative to the norm of the whole
+# by the lowest dtype used: relative to a loss, or to the norm of all tensors compared
 BOUNDS = {torch.float64: 1e-9, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}
 Tensors = Mapping[str, Tensor | None]
 
 
 def compare_losses(name: str, mine: Tensor, plain: Tensor, bound: float) -> None:
-    """Raise Differs where losses (or one loss) differ by more than a relative bound."""
+    """Raise Differs if losses (or one loss) differ by more than a relative bound."""
     one, other = mine.double(), plain.double()
     lost = ~one.isfinite() & ~other.isfinite()  # both diverged
     near = (one - other).abs() <= bound * (1 + other.abs())
@@ -31,10 +31,10 @@ def compare_losses(name: str, mine: Tensor, plain: Tensor, bound: float) -> None
 
 
 def compare_tensors(what: str, mine: Tensors, plain: Tensors, bound: float) -> None:
-    """Raise Differs, naming a tensor, where some differ by more than a bound.
+    """Raise Differs with a tensor's name if it differs by more than a bound.
 
-    Their distance is taken relative to the norm of all together: a part that is nothing but
-    rounding, such as the gradient of a bias before a normalisation, has no scale of its own.
+    The distance is relative to the norm of all tensors together: one that is nothing but rounding
+    errors, such as the gradient of a bias before a normalisation, has no scale.
     """
     whole = math.hypot(*(_norm(tensor) for tensor in plain.values())) + 1e-12
     for name, theirs in plain.items():
@@ -44,7 +44,7 @@ def compare_tensors(what: str, mine: Tensors, plain: Tensors, bound: float) -> N
 
 
 def _norm(tensor: Tensor | None) -> float:
-    """Return the norm of what is finite."""
+    """Return the norm of a tensor's finite elements; None is 0."""
     return 0.0 if tensor is None else _wide(tensor).nan_to_num(0.0, 0.0, 0.0).norm().item()
 
 
@@ -53,7 +53,7 @@ def _wide(tensor: Tensor) -> Tensor:
 
 
 def _distance(mine: Tensor | None, plain: Tensor | None) -> float:
-    """Return the norm of a difference, in which None is zero, and nan equal to nan."""
+    """Return the norm of a difference; None is zero, and nan equals nan."""
     if mine is None or plain is None:
         return _norm(plain if mine is None else mine)
     one, other = _wide(mine), _wide(plain)
@@ -62,9 +62,9 @@ def _distance(mine: Tensor | None, plain: Tensor | None) -> float:
 
 
 def check_step(fused: Fused, x: Inputs, y: Tensor, step: int, k: int) -> Tensor:
-    """Compute the gradients of a step as one program, and those of one member plainly beside.
+    """Compute the gradients of a step as one program, and compare member k with its plain model.
 
-    Returns the losses (K,); raises Differs.
+    Returns the losses (K,). Raises Differs if the loss, a gradient or a buffer of k differs.
     """
     seed, bound = k % len(fused.seeds), BOUNDS[_lowest(fused.config, fused.dtype)]
     model = fused.member(k).train()
@@ -83,7 +83,7 @@ def check_step(fused: Fused, x: Inputs, y: Tensor, step: int, k: int) -> Tensor:
 def plain_loss(
     model: nn.Module, x: Inputs, y: Tensor, keys: Tensor, step: int, config: TrainConfig
 ) -> Tensor:
-    """Do the forward and backward pass of one member's step, keys (n_steps, 1); return its loss."""
+    """Run forward and backward of one member's step, with keys (n_steps, 1); return the loss."""
     noise = Noise()
     noise.begin(keys)
     noise.move(step)
@@ -96,7 +96,7 @@ def plain_loss(
 
 @torch.no_grad()
 def check_evaluation(fused: Fused, x: Inputs, y: Tensor) -> None:
-    """Raise Differs where a member has another loss in its plain model; x (B, ...), y (B,)."""
+    """Raise Differs if a member has another loss in its plain model; x and y (B, ...)."""
     fused.skeleton.module.eval()
     outcomes, bound = fused.outcomes(x, y, 0), BOUNDS[_lowest(fused.config, fused.dtype)]
     losses = outcomes[0] / outcomes[1]

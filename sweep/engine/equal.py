@@ -1,4 +1,4 @@
-"""Tensors that are equal to the last bit."""
+"""Exact equality of tensors."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def equal_bits(one: Any, other: Any) -> bool:
-    """Tell whether two tensors hold the same numbers, nan being nan; what is none must be equal."""
+    """Return whether two tensors have equal numbers, nan equal to nan; or compare others by ==."""
     if not (isinstance(one, Tensor) and isinstance(other, Tensor)):
         return not isinstance(one, Tensor) and not isinstance(other, Tensor) and bool(one == other)
     same = one.shape == other.shape

@@ -1,6 +1,6 @@
-"""Many members as one program: every tensor of the model gains a leading axis K.
+"""Trains many members as one program: every tensor of the model gets a leading axis K.
 
-An implementation of sweep/engine/plain.py, used where it was proven to give its numbers.
+It does what sweep/engine/plain.py does, and is used only if it was proven to give the same numbers.
 """
 
 import math
@@ -15,20 +15,21 @@ from sweep.command.config import TrainConfig
 from sweep.command.rate import NOTHING
 from sweep.engine.layers import lay_out, lower_layers
 from sweep.engine.memory import TensorWatch
-from sweep.engine.optimizer import StackedAdamW
+from sweep.engine.optimizer import StackedOptimizer
 from sweep.engine.plain import build_model, run_once
+from sweep.engine.schedule import Schedule
 from sweep.engine.setting import Setting
 from sweep.engine.traced import Function, Program
 from sweep.engine.vmapped import Skeleton
 from sweep.errors import Differs
 from sweep.workload.inputs import Inputs, map_inputs
 
-LARGEST = 2**25  # bytes: members whose tensors are larger together gain nothing but memory
-EVALUATED = {"cpu": 4096, "cuda": 262_144}  # members x samples at once: more leaves the cache
+LARGEST = 2**25  # bytes of a pass's largest tensor on a CPU; larger passes are not faster
+EVALUATED = {"cpu": 4096, "cuda": 262_144}  # members x samples at once; more overflow the cache
 
 
 class Fused:
-    """Trains K = P * S members, trial by trial, in one forward and backward pass."""
+    """Trains K = P * S members (trial by trial) in common forward and backward passes."""
 
     def __init__(
         self,
@@ -45,13 +46,14 @@ class Fused:
         detached = {name: param.detach() for name, param in params.items()}
         self.params = lay_out(models[0], detached)
         self.skeleton = Skeleton(models[0], len(seeds), config)
-        self.samples = models[:: len(seeds)]  # one of each trial, until its rates are read
+        self.samples = models[:: len(seeds)]  # one model of each trial, until the rates are read
         self.rates = torch.zeros(0)  # (K, sites)
         self.training: Function = self.skeleton.gradients
         self.evaluation: Function = self.skeleton.outcomes
-        numbers = [setting.adamw for setting in settings]
-        self.optimizer = StackedAdamW(self.params, numbers, config.schedule, config.epochs)
-        self.members_per_pass = 0  # forward and backward; the first step finds out
+        numbers = [setting.numbers for setting in settings]
+        self.optimizer = StackedOptimizer(self.params, numbers, config)
+        self.schedule = Schedule(config)
+        self.members_per_pass = 0  # of forward and backward; set in the first step
 
     @property
     def n_members(self) -> int:
@@ -62,6 +64,7 @@ class Fused:
         self.skeleton.module.train(training)
         if training:
             self.skeleton.noise.begin(keys)
+            self.schedule.begin_epoch(len(keys))
 
     def backward(self, x: Inputs, y: Tensor, step: int) -> Tensor:
         """Compute the gradients of a step; x (S, B, ...), y (S, B). Returns the losses (K,)."""
@@ -85,16 +88,17 @@ class Fused:
         params = {name: param[rows] for name, param in self.params.items()}
         return params, {name: buffer[rows] for name, buffer in self.buffers.items()}
 
-    def move(self) -> None:
-        """Take an optimiser step with the gradients."""
+    def move(self, step: int) -> None:
+        """Take an optimiser step with the gradients of a step."""
+        self.schedule.set_lr(self.optimizer.inner, step)
         self.optimizer.step()
 
     def end_epoch(self) -> None:
-        self.optimizer.end_epoch()
+        self.schedule.end_epoch()
 
     @torch.no_grad()
     def outcomes(self, x: Inputs, y: Tensor, step: int) -> Tensor:
-        """Return the sums of outcomes_of (4, K) over a batch; x and y (B, ...)."""
+        """Return each member's outcomes_of a batch, (4, K); x and y (B, ...)."""
         n_seeds = len(self.seeds)
         trials = max(1, EVALUATED[self.device.type] // (n_seeds * len(y)))
         parts = range(0, self.n_members, trials * n_seeds)
@@ -103,9 +107,9 @@ class Fused:
 
     @torch.no_grad()
     def _read_rates(self, x: Inputs) -> None:
-        """Read the rate of each site off one forward pass of each trial's own model.
+        """Read the rate of each site from one forward pass of each trial's own model.
 
-        All rates forced to one, they must say the same: the proof has seen a few of them only.
+        With all rates forced to 0.5, their outputs must be equal: the proof tried only a few rates.
         """
         found, outputs = [], []
         for model in self.samples:
@@ -113,7 +117,7 @@ class Fused:
             found.append((sites.count, sites.rates))
             outputs.append(said)
         if any((n, rates.keys()) != (found[0][0], found[0][1].keys()) for n, rates in found):
-            raise Differs("its dropout calls are others at other rates")
+            raise Differs("its dropout calls differ between rates")
         if not all(torch.equal(outputs[0], other) for other in outputs):
             raise Differs("its rate acts outside dropout calls too")
         rows = [[rates.get(site, 0.0) for site in range(n)] for n, rates in found]
@@ -127,11 +131,11 @@ class Fused:
 
     @torch.no_grad()
     def _probe(self, x: Inputs, y: Tensor) -> int:
-        """Return how many members to run at once: whole trials, in parts of about equal size."""
+        """Prepare the program; return the members per pass: whole trials, in about equal passes."""
         n_seeds, on_cpu = len(self.seeds), y.device.type == "cpu"
         params, buffers = self._some(slice(n_seeds))
         one, other = ({name: t.clone() for name, t in of.items()} for of in (params, buffers))
-        with TensorWatch() as made:  # on copies, which forward may change
+        with TensorWatch() as made:  # on copies, as forward may change them
             self.skeleton.losses(one, other, self.rates[:n_seeds], {}, x, y)
         lower_layers(self.skeleton.module)
         self.training, self.evaluation = Program(self.training), Program(self.evaluation)
@@ -140,7 +144,7 @@ class Fused:
         return n_seeds * math.ceil(n_trials / math.ceil(n_trials / members_per_pass))
 
     def select(self, trials: Sequence[int]) -> None:
-        """Go on with these trials alone."""
+        """Continue with only these trials."""
         members = torch.arange(self.n_members, device=self.device).view(-1, len(self.seeds))
         rows = members[list(trials)].flatten()
         kept = {name: param[rows] for name, param in self.params.items()}
@@ -151,7 +155,7 @@ class Fused:
 
     @torch.no_grad()
     def member(self, k: int) -> nn.Module:
-        """Return one member as a plain model of its own."""
+        """Return one member as a plain model, with copies of its weights and buffers."""
         model = build_model(*self.each[k], self.device, self.dtype)
         for name, param in model.named_parameters():
             param.copy_(self.params[name][k])
@@ -161,12 +165,12 @@ class Fused:
 
     @torch.no_grad()
     def load(self, k: int, model: nn.Module) -> None:
-        """Give one member the weights and buffers of a plain model."""
+        """Copy the weights and buffers of a plain model into one member."""
         for name, param in model.named_parameters():
             self.params[name][k] = param
         for name, buffer in model.named_buffers():
             self.buffers[name][k] = buffer
 
     def gradients(self, k: int) -> dict[str, Tensor | None]:
-        """Return the gradients of one member by the names of its parameters."""
+        """Return the gradients of one member by parameter name."""
         return {name: self.optimizer.gradient(name, k) for name in self.params}

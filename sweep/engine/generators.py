@@ -1,6 +1,6 @@
-"""The process's own generators of random numbers: torch's, numpy's and Python's.
+"""The process's global random generators: torch's, CUDA's, numpy's and Python's.
 
-What a model draws from them is keyed by seeding before its step; they are put back afterwards.
+If a model draws from them, they are seeded before each of its steps and restored afterwards.
 """
 
 import random
@@ -15,11 +15,11 @@ Kinds = frozenset[str]
 
 
 def _seed_torch(key: int) -> None:
-    torch.default_generator.manual_seed(key)  # torch.manual_seed asks every device
+    torch.default_generator.manual_seed(key)  # torch.manual_seed would seed every device too
 
 
 def _seed_cuda(key: int) -> None:
-    if _cuda_runs():  # else torch would note it for later, each time
+    if _cuda_runs():  # before that, torch would queue each call for later
         torch.cuda.manual_seed_all(key)
 
 
@@ -37,7 +37,7 @@ ALL = frozenset(SEED)
 
 
 def seed_generators(kinds: Kinds, key: int) -> None:
-    """Seed some generators by a key of (seed, epoch, step)."""
+    """Seed some generators with a key of (seed, epoch, step)."""
     for kind in kinds:
         SEED[kind](key % 2**32)
 
@@ -47,7 +47,7 @@ def _cuda_runs() -> bool:
 
 
 def generator_states() -> dict[str, Any]:
-    """Return the state of each generator, comparable."""
+    """Return the state of each generator in a comparable form."""
     cuda = torch.cuda.get_rng_state_all() if _cuda_runs() else []
     name, words, *place = np.random.get_state(legacy=True)
     return {
@@ -59,14 +59,14 @@ def generator_states() -> dict[str, Any]:
 
 
 def moved_generators(before: dict[str, Any]) -> Kinds:
-    """Return the generators that were drawn from since."""
+    """Return the generators that were drawn from since `before`."""
     now = generator_states()
     return frozenset(kind for kind, state in now.items() if state != before[kind])
 
 
 @contextmanager
 def restoring_states() -> Iterator[None]:
-    """Leave every generator as it was found."""
+    """Restore the state of every generator at the end."""
     torch_state, numpy_state, python_state = (
         torch.get_rng_state(),
         np.random.get_state(),

@@ -1,6 +1,6 @@
-"""What cannot be trained, or not searched: found by running the model, not by reading it.
+"""Finds what cannot be trained or searched, by running the model and not by reading it.
 
-Refused is only what is no use in plain PyTorch either, before anything is written.
+Only what is useless in plain PyTorch too is rejected, before anything is written.
 """
 
 import traceback
@@ -19,8 +19,8 @@ from sweep.engine.augment import check_augment
 from sweep.engine.equal import equal_bits
 from sweep.engine.noise import order_and_keys
 from sweep.engine.objective import check_loss, check_outputs, loss_of, n_outputs, with_loss
-from sweep.engine.optimizer import AdamWSettings
-from sweep.engine.plain import build_model, outputs_of, plain_adamw, run_once
+from sweep.engine.optimizer import OptimizerNumbers
+from sweep.engine.plain import build_model, outputs_of, plain_optimizer, run_once
 from sweep.engine.setting import Setting
 from sweep.engine.site import NOT_USERS, Call, running, short_path
 from sweep.errors import BadInput, first_line
@@ -30,13 +30,13 @@ from sweep.workload.model import described_model, model_builder, model_variants,
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 SEVERAL_DEVICES = (nn.DataParallel, nn.parallel.DistributedDataParallel)
-RATES = 0.25, 0.75  # must not train alike where the rate is searched
-STEPS = 3  # of the training that is compared
+RATES = 0.25, 0.75  # at which training must differ if the rate is searched
+STEPS = 3  # of each training that is compared
 
 
 @dataclass(frozen=True)
 class TriedModel:
-    """A model, and the batch that it is tried out with."""
+    """A model, and the batch that it is tried on."""
 
     model: Mapping[str, Any]
     x: Inputs
@@ -49,17 +49,17 @@ class TriedModel:
         shape, n = self.data.input_shape, n_outputs(self.data, self.config)
         make = model_builder(self.model, self.rate, shape, n, self.data.example)
         return build_model(
-            Setting(make, AdamWSettings(0.0, 0.0)), 0, torch.device("cpu"), torch.float32
+            Setting(make, OptimizerNumbers(0.0, 0.0)), 0, torch.device("cpu"), torch.float32
         )
 
 
 def try_out(
     model: Mapping[str, Any], axes: Sequence[Axis], data: Data, config: TrainConfig
 ) -> list[str]:
-    """Train one batch with the model at each end of what is searched; return warnings.
+    """Train the model on one batch at each end of what is searched; return warnings.
 
-    Raises BadInput where the model fails, runs on several devices, drops in evaluation or gives
-    not one number for each class, and where a searched rate changes nothing.
+    Raises BadInput if the model fails, is on several devices, drops in evaluation or gives outputs
+    that do not fit the targets, or if a searched rate changes nothing.
     """
     config = with_loss(config, data)
     check_loss(data, config)
@@ -79,11 +79,11 @@ def try_out(
 
 
 class _Fails(BadInput):
-    """The model's own failure."""
+    """The model itself failed."""
 
 
 def _try_rates(trials: Sequence[TriedModel]) -> list[str]:
-    """Try a model at one searched rate after another, until it does not fail by itself."""
+    """Try a model at one rate after another until it does not fail; return its warnings."""
     first: _Fails | None = None
     for trial in trials:
         try:
@@ -113,13 +113,13 @@ def _try_model(trial: TriedModel) -> list[str]:
         if call.rate > NOTHING:
             raise BadInput(f"{name}: drops in evaluation too: {call}")
     if not sites.drawn and _mixes(trial):
-        warnings.append("what the model says of a sample in evaluation depends on its batch")
+        warnings.append("in evaluation the outputs for a sample depend on its batch")
     return warnings
 
 
 def _finish_step(model: nn.Module, outputs: Tensor, trial: TriedModel) -> None:
     loss_of(outputs, trial.y, trial.config).backward()  # type: ignore[no-untyped-call]
-    plain_adamw(model, Setting(trial.built, AdamWSettings(0.0, 0.0))).step()
+    plain_optimizer(model, OptimizerNumbers(0.0, 0.0), trial.config).step()
 
 
 def _check_kind(name: str, model: nn.Module) -> None:
@@ -132,13 +132,13 @@ def _check_kind(name: str, model: nn.Module) -> None:
 
 
 def _watch_norms(model: nn.Module) -> list[str]:
-    """Return a list that will hold a warning if dropout is seen to stand before normalisation."""
+    """Return a list that gets a warning if a forward pass drops before batch normalisation."""
     warnings: list[str] = []
 
     def enter(path: str, module: nn.Module) -> None:
         if not warnings and _running_drops():
             warnings.append(
-                f"dropout stands before {path} ({type(module).__name__}): batch normalisation then "
+                f"dropout is before {path} ({type(module).__name__}): batch normalisation then "
                 "sees another variance in evaluation than in training (Li et al. 2018); "
                 "put dropout after the last one"
             )
@@ -154,7 +154,7 @@ def _running_drops() -> bool:
 
 
 def _mixes(trial: TriedModel) -> bool:
-    """Tell whether half of a batch gives other outputs than in the whole, in evaluation."""
+    """Return whether, in evaluation, half a batch gives other outputs than within the batch."""
     half = max(1, len(trial.y) // 2)
     try:
         with torch.no_grad():
@@ -168,12 +168,12 @@ def _mixes(trial: TriedModel) -> bool:
 
 
 def _short_error(error: BaseException) -> str:
-    """Return an error in one line, with the line of the user's code, or a library's, it is from."""
+    """Return an error as one line, with the line of the user's or a library's code that failed."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not frame.filename.startswith((*NOT_USERS, OURS))]
     text = first_line(error)
     if "SimpleNamespace" in text:
-        text += "; __init__ is given one config object, with dropout and the numbers of the YAML"
+        text += "; __init__ gets one config object, with dropout and the numbers of the YAML"
     return text + (f" ({short_path(own[-1].filename)}:{own[-1].lineno})" if own else "")
 
 
@@ -181,7 +181,7 @@ OURS = NOT_USERS[1].removesuffix("engine")
 
 
 def _watched_only(trial: TriedModel) -> str:
-    """Say so where a model that failed does not fail without our watching its calls."""
+    """Return a hint if a model that failed does not fail when its calls are not watched."""
     try:
         model = trial.built().train()
         _finish_step(
@@ -189,18 +189,18 @@ def _watched_only(trial: TriedModel) -> str:
         )
     except (Exception, SystemExit):
         return ""
-    return "; it does so only where its dropout calls are watched"
+    return "; it fails only when its dropout calls are watched"
 
 
 def _check_use(key: str, trial: TriedModel) -> None:
-    """Raise BadInput where two values of a rate give the same outputs and gradients in all steps.
+    """Raise BadInput if two values of a rate give the same outputs and gradients in all steps.
 
-    A forward that changes what is no tensor may drop later, and numbers that diverged tell nothing.
+    A model that changes its attributes may drop later, so it passes, as one that diverges does.
     """
     try:
         (one, calls), (other, _) = (_train_one_step(key, trial, rate) for rate in RATES)
     except Exception:
-        return  # at this rate, which may not be searched; a trial of it fails by itself
+        return  # these rates may not be searched; if they are, the trial reports its failure
     if (
         one is None
         or other is None
@@ -211,19 +211,19 @@ def _check_use(key: str, trial: TriedModel) -> None:
     seen = ", ".join(dict.fromkeys(map(str, calls)))
     raise BadInput(
         f"{described_model(trial.model)}: {key} is searched, but training is the same at "
-        f"{RATES[0]} and {RATES[1]}: {f'all that drops is {seen}' if seen else 'nothing drops'}"
+        f"{RATES[0]} and {RATES[1]}: {f'the only dropout is {seen}' if seen else 'nothing drops'}"
     )
 
 
 def _train_one_step(
     key: str, trial: TriedModel, rate: float
 ) -> tuple[list[Tensor | None] | None, list[Call]]:
-    """Return outputs and gradients of some steps at a rate, if they tell, and what drops."""
+    """Return outputs and gradients of STEPS steps (None if inconclusive), and what drops."""
     numbers = {} if key == "dropout" else {key.removeprefix("model."): rate}
     at = trial.rate if numbers else rate
     model = replace(trial, model={**trial.model, **numbers}, rate=at).built().train()
-    setting = Setting(trial.built, AdamWSettings(trial.config.lr, 0.0))
-    optimizer, before = plain_adamw(model, setting), forward_attributes(model)
+    optimizer = plain_optimizer(model, OptimizerNumbers(trial.config.lr, 0.0), trial.config)
+    before = forward_attributes(model)
     found: list[Tensor | None] = []
     for _ in range(STEPS):
         optimizer.zero_grad()

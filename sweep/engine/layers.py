@@ -1,6 +1,6 @@
-"""Layers that compute under vmap what torch's do, faster than by vmap's own rules.
+"""Layers that compute what torch's do, but faster under vmap.
 
-Only the rule of vmap is another: autograd sees torch's own operations.
+Only their vmap rule is different: autograd sees torch's own operations.
 """
 
 from collections.abc import Mapping
@@ -13,16 +13,17 @@ Dims = tuple[int | None, ...]
 
 
 def lower_layers(skeleton: nn.Module) -> None:
-    """Give the layers of a model that runs under vmap the rules below, in place."""
+    """Give the linear layers of a model that runs under vmap the rule below, in place."""
     for module in skeleton.modules():
         if type(module) is nn.Linear:
             module.__class__ = Linear
 
 
 def lay_out(model: nn.Module, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Store the stacked weights (K, out, in) of linear layers input by input, values unchanged.
+    """Store the stacked weights (K, out, in) of linear layers transposed in memory.
 
-    The gradient of a batched product comes that way; AdamW then need not turn it around.
+    Values and shapes stay. The gradient of a batched product has the same memory layout, so the
+    optimiser need not transpose it.
     """
     linear = {f"{path}.weight" for path, m in model.named_modules() if isinstance(m, nn.Linear)}
     return {
@@ -37,7 +38,7 @@ class Linear(nn.Linear):
 
 
 class UnderVmap(torch.autograd.Function):
-    """Only ever called under vmap, whose rule is all there is of it."""
+    """A function that is only called under vmap, so it has nothing but a vmap rule."""
 
     @staticmethod
     def forward(*args: Any) -> Tensor:
@@ -49,7 +50,7 @@ class UnderVmap(torch.autograd.Function):
 
 
 class _Linear(UnderVmap):
-    """One product for all members, the bias within; vmap adds it in a pass of its own."""
+    """One batched product for all members with the bias, which vmap would add separately."""
 
     @staticmethod
     def vmap(

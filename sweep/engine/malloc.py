@@ -1,4 +1,4 @@
-"""Memory that tensors free: kept for the next ones instead of returned to the system."""
+"""Keeps freed memory for the next tensors instead of returning it to the system."""
 
 import ctypes
 from contextlib import suppress
@@ -7,9 +7,9 @@ TRIM_THRESHOLD, MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 def keep_freed() -> None:
-    """Have glibc return nothing: every page of it would fault anew in the next step.
+    """Stop glibc from returning freed memory: each page would fault again in the next step.
 
-    Elsewhere nothing happens. It holds for the whole process.
+    Applies to the whole process; does nothing without glibc.
     """
     with suppress(OSError, AttributeError, TypeError):
         libc = ctypes.CDLL(None)

@@ -1,4 +1,4 @@
-"""How many members a device holds: their weights from step to step, and one step's tensors."""
+"""How many members fit in a device's memory: their weights and states, and a step's tensors."""
 
 import os
 import sys
@@ -14,11 +14,11 @@ from sweep.engine.plain import run_once
 from sweep.workload.inputs import Inputs, device_of
 
 STATES = 4  # a weight, its gradient and AdamW's two moments
-PART = 2  # of free memory one part may be taken
+PART = 2  # at most 1 / PART of the free memory is used
 
 
 def fits_in_memory(model: nn.Module, n_members: int, device: torch.device) -> bool:
-    """Tell whether the weights of so many members, with what trains them, leave room for steps."""
+    """Return whether n members' weights and optimiser states leave room for a step's tensors."""
     return n_members * member_bytes(model) <= free_bytes(device) / PART
 
 
@@ -27,20 +27,20 @@ def most_members(model: nn.Module, x: Inputs, config: TrainConfig) -> int:
     try:
         with TensorWatch() as made:
             run_once(model.train(), x, config)
-    except Exception:  # of the watching: its training will tell
+    except Exception:  # perhaps caused by the watch; training reports a real one
         return sys.maxsize
     room = free_bytes(device_of(x)) / PART - made.bytes
     return max(1, int(room // member_bytes(model)))
 
 
 def member_bytes(model: nn.Module) -> int:
-    """Return the bytes that a member keeps from step to step."""
+    """Return the bytes that a member needs between steps."""
     buffers = sum(buffer.nbytes for buffer in model.buffers())
     return STATES * sum(param.nbytes for param in model.parameters()) + buffers
 
 
 def free_bytes(device: torch.device) -> float:
-    """Return the bytes that can be had, as far as the system tells."""
+    """Return the free bytes of a device, as far as the system reports them."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     limits = [os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
@@ -57,7 +57,7 @@ def free_bytes(device: torch.device) -> float:
 
 
 class TensorWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sees the bytes of all tensors that are made, and of the largest."""
+    """Counts the bytes of all tensors that are made, and of the largest."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

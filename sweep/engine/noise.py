@@ -1,6 +1,6 @@
-"""The numbers behind masks: a hash of (seed, epoch, step, site, element), not a generator's stream.
+"""The random numbers behind dropout masks: a hash of (seed, epoch, step, site, element).
 
-So no mask depends on who else is trained, and all rates of a seed see the same numbers.
+So no mask depends on what else is trained, and all rates of a seed get the same numbers.
 """
 
 import math
@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-SCHEME = 2  # stands in a study's fingerprint: other numbers would be another study
-AHEAD = 2**18  # numbers drawn at once: a few small steps together cost as much as one
-KEPT = 2**28  # bytes of a seed's numbers kept for its next rate; beyond that they are drawn again
+SCHEME = 2  # part of a study's fingerprint: other numbers make another study
+AHEAD = 2**18  # numbers drawn at once; several small steps together cost as much as one
+KEPT = 2**28  # bytes of numbers kept for the next rate of a seed; others are drawn again
 
 
 def order_and_keys(seed: int, epoch: int, n: int, batch_size: int) -> tuple[Tensor, Tensor]:
     """Return the order of the samples (n,) and a noise key for each step (n_steps,), int32.
 
-    They depend on nothing but the arguments: not on the rates or seeds trained beside.
+    They depend only on the arguments, not on which other rates or seeds are trained.
     """
     words = np.random.SeedSequence((seed, epoch)).generate_state(2 + math.ceil(n / batch_size))
     shuffle = torch.Generator().manual_seed(int(words[0]) << 32 | int(words[1]))
@@ -31,12 +31,12 @@ def evaluation_keys(seed: int, epoch: int, n_batches: int) -> Tensor:
 
 
 def site_keys(keys: Tensor, site: int) -> Tensor:
-    """Return the keys of a step's site from those of the step."""
+    """Return the keys of a site from the keys of its steps."""
     return keys + 65_537 * site
 
 
 class Noise:
-    """The numbers of S seeds, drawn when a site first asks for them and kept within the step."""
+    """The numbers of S seeds, drawn when a site first asks, for one or more steps at once."""
 
     def __init__(self) -> None:
         self.begin(torch.zeros(1, 1, dtype=torch.int32))
@@ -71,21 +71,21 @@ class Noise:
 
 
 def hashed_uniform(keys: Tensor, shape: torch.Size) -> Tensor:
-    """Draw one float32 uniform in [0, 1) an element for each of S int32 keys.
+    """Return float32 numbers (S, *shape), uniform in [0, 1), for S int32 keys.
 
-    Returns (S, *shape), multiples of 2^-24, the same on every device.
+    They are multiples of 2^-24 and the same on every device.
     """
     index = torch.arange(shape.numel(), dtype=torch.int32, device=keys.device)
-    key = _mix(keys.clone()).unsqueeze(1)  # hashed: index + key itself would overlap other streams
+    key = _mix(keys.clone()).unsqueeze(1)  # unhashed, streams of different keys would overlap
     bits = _mix(_mix(index ^ key).add_(key))
     return _shift_right(bits, 8).to(torch.float32).mul_(2**-24).view(len(keys), *shape)
 
 
 def _mix(x: Tensor) -> Tensor:
-    """Hash int32 to int32, one to one, in place: new memory costs more than the arithmetic.
+    """Hash int32 to int32, one to one, in place, as new memory costs more than the arithmetic.
 
-    lowbias32 of Chris Wellons' hash prospector (bias 0.17): every input bit flips every output bit
-    with a probability near a half.
+    lowbias32 from Chris Wellons' hash prospector (bias 0.17): each input bit flips each output bit
+    with a probability near 1/2.
     """
     shifted = torch.empty_like(x)
     for n, factor in ((16, 0x7FEB352D), (15, 0x846CA68B - 2**32)):
@@ -94,5 +94,5 @@ def _mix(x: Tensor) -> Tensor:
 
 
 def _shift_right(x: Tensor, n: int, out: Tensor | None = None) -> Tensor:
-    """Shift int32 as if it were unsigned, which torch's >> does not."""
+    """Shift int32 right as if it were unsigned; torch's >> keeps the sign."""
     return torch.bitwise_right_shift(x, n, out=out).bitwise_and_(2 ** (32 - n) - 1)

@@ -1,7 +1,7 @@
-"""What training minimises and what is measured beside: both are means over counted elements.
+"""The loss that training minimises and the second metric, both means over the targets that count.
 
-A target counts unless it is the number -100. B samples of a batch, ... further axes of the targets
-(tokens, pixels, several numbers or labels).
+A target counts unless it is the class number -100. B is the samples of a batch, ... the further
+axes of the targets (tokens, pixels, several numbers or labels).
 """
 
 from collections.abc import Callable
@@ -31,18 +31,18 @@ def loss_of(outputs: Tensor, targets: Tensor, config: TrainConfig) -> Tensor:
 
 
 def outcomes_of(outputs: Tensor, targets: Tensor, config: TrainConfig) -> Tensor:
-    """Return the sum of the loss and its count, the sum of the second metric and its count (4,).
+    """Return (4,): the sum of the loss and its count, the sum of the second metric and its count.
 
-    The loss has no label smoothing, so that it means the same whatever the smoothing.
+    The loss has no label smoothing, so that it can be compared between smoothings.
     """
     parts = *_loss_parts(outputs, targets, config), *_metric_parts(outputs, targets, config)
     return torch.stack([part.to(outputs.dtype) for part in parts])
 
 
 def finish_outcomes(sums: Tensor, metric: str) -> dict[str, Tensor]:
-    """Return loss and second metric (K,), by their names, of sums over a whole split (4, K).
+    """Return the loss and the second metric (K,) by name, from sums over a whole split (4, K).
 
-    There is no second metric if the outputs of an own loss do not fit the targets.
+    There is no second metric if the loss is the user's and the outputs do not fit the targets.
     """
     done = {"loss": sums[0] / sums[1]}
     if sums[3].any():
@@ -52,7 +52,7 @@ def finish_outcomes(sums: Tensor, metric: str) -> dict[str, Tensor]:
 
 
 def metric_of(targets: Tensor, config: TrainConfig) -> str:
-    """Name the second metric: error, token_error, pixel_error, rmse or wrong_labels."""
+    """Return the second metric: error, token_error, pixel_error, rmse or wrong_labels."""
     if config.loss == "bce" or targets.dtype == torch.bool:
         return "wrong_labels"
     if targets.is_floating_point():
@@ -67,12 +67,12 @@ def _fits(outputs: Tensor, targets: Tensor, metric: str) -> bool:
 
 
 def with_loss(config: TrainConfig, data: Data) -> TrainConfig:
-    """Return the config with the loss that follows from the targets, unless it names one."""
+    """Return the config with the default loss for the targets, unless it names one."""
     return config if config.loss else replace(config, loss=default_loss(data.train.targets))
 
 
 def n_outputs(data: Data, config: TrainConfig) -> int:
-    """Return what a model reads as config.n_classes: classes, or numbers or labels of a sample."""
+    """Return a model's config.n_classes: classes, or numbers or labels per sample."""
     targets = data.train.targets
     if config.loss == "bce" and data.given_classes is None:
         return max(1, targets[0].numel())
@@ -80,7 +80,7 @@ def n_outputs(data: Data, config: TrainConfig) -> int:
 
 
 def default_loss(targets: Tensor) -> str:
-    """Return the loss that follows from the targets of a data set."""
+    """Return the default loss for the targets of a data set."""
     if targets.dtype == torch.bool:
         return "bce"
     if not targets.is_floating_point():
@@ -113,7 +113,7 @@ def _loss_parts(outputs: Tensor, targets: Tensor, config: TrainConfig) -> Parts:
 
 def _metric_parts(outputs: Tensor, targets: Tensor, config: TrainConfig) -> Parts:
     name = metric_of(targets, config)
-    if not _fits(outputs, targets, name):  # which only an own loss can make use of
+    if not _fits(outputs, targets, name):  # which only a user's loss allows
         return outputs.sum() * 0, targets.flatten()[0] * 0
     if name == "rmse":
         return _all((outputs.reshape(targets.shape) - targets) ** 2)
@@ -135,7 +135,7 @@ def _all(values: Tensor) -> Parts:
 
 
 def _squared_error(outputs: Tensor, targets: Tensor, config: TrainConfig) -> Tensor:
-    """Return each element's mean squared distance to its one-hot target."""
+    """Return each element's squared distance to its one-hot target, a mean over classes."""
     by_class = classes_second(outputs, targets, config).movedim(1, -1)
     classes = torch.arange(by_class.shape[-1], device=targets.device)
     hot = (targets.unsqueeze(-1) == classes).to(by_class.dtype)
@@ -143,20 +143,20 @@ def _squared_error(outputs: Tensor, targets: Tensor, config: TrainConfig) -> Ten
 
 
 def classes_second(outputs: Tensor, targets: Tensor, config: TrainConfig) -> Tensor:
-    """Return outputs with the class axis as the second, where torch has it."""
+    """Return outputs with the class axis moved to axis 1, where torch expects it."""
     axis = config.class_axis or (class_axes(outputs, targets) or [1])[-1]
     return outputs.movedim(axis, 1)
 
 
 def class_axes(outputs: Tensor, targets: Tensor) -> list[int]:
-    """Return the axes without which outputs have the shape of the targets."""
+    """Return the axes of the outputs whose removal gives the shape of the targets."""
     shape = list(outputs.shape)
     axes = range(1, len(shape))
     return [axis for axis in axes if shape[:axis] + shape[axis + 1 :] == list(targets.shape)]
 
 
 def check_loss(data: Data, config: TrainConfig) -> None:
-    """Raise BadInput if a loss is not for the data set's targets."""
+    """Raise BadInput if the loss does not fit the data set's targets."""
     key, targets = f"train.loss={config.loss}", data.train.targets
     classes = not targets.is_floating_point() and targets.dtype != torch.bool
     if config.label_smoothing and config.loss != "cross_entropy":
@@ -169,7 +169,7 @@ def check_loss(data: Data, config: TrainConfig) -> None:
     for name, y in (("train", targets), ("val", data.val.targets)):
         known = y[y != IGNORED] if classes else y
         if config.loss == "bce" and not ((known >= 0) & (known <= 1)).all():
-            raise BadInput(f"{key}: needs labels 0 and 1, but those of {name!r} go beyond")
+            raise BadInput(f"{key}: needs labels from 0 to 1, but {name!r} has others")
 
 
 def check_outputs(
@@ -182,7 +182,7 @@ def check_outputs(
     elif metric_of(targets, config) in ("rmse", "wrong_labels"):
         if _without_last_one(outputs) != _without_last_one(targets):
             raise BadInput(
-                f"{seen}, not {tuple(targets.shape[1:])} as the targets of {config.loss}"
+                f"{seen}, not {tuple(targets.shape[1:])} like the targets of {config.loss}"
             )
     else:
         axes = class_axes(outputs, targets)

@@ -1,80 +1,85 @@
-"""AdamW for a population: torch's own, over stacked tensors of which each trial owns some rows."""
+"""torch's optimisers, for one model or for stacked tensors in which each trial has its rows."""
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-SCHEDULES: dict[str, Callable[[float], float]] = {  # part of training done -> factor on lr
-    "constant": lambda done: 1.0,
-    "cosine": lambda done: (1 + math.cos(math.pi * done)) / 2,
-}
+from sweep.command.config import TrainConfig
 
 
 @dataclass(frozen=True)
-class AdamWSettings:
-    """The numbers of one trial's AdamW."""
+class OptimizerNumbers:
+    """The optimiser's numbers that can differ between trials."""
 
     lr: float
     weight_decay: float
 
 
-class StackedAdamW:
-    """Moves tensors (K, ...), K = P * S trial by trial; a trial's rows have its own numbers."""
+def parameter_group(params: Iterable[Tensor], numbers: OptimizerNumbers) -> dict[str, Any]:
+    """Return a parameter group for a torch optimiser; a schedule scales `initial_lr`."""
+    return {"params": list(params), "initial_lr": numbers.lr, **vars(numbers)}
+
+
+def torch_optimizer(
+    groups: list[dict[str, Any]], config: TrainConfig, fused: bool
+) -> torch.optim.Optimizer:
+    """Return torch's AdamW or SGD, fused if asked, else in the way that torch chooses."""
+    if config.optimizer == "sgd":
+        momentum, nesterov = config.momentum, config.nesterov
+        return torch.optim.SGD(groups, momentum=momentum, nesterov=nesterov, fused=fused or None)
+    return torch.optim.AdamW(groups, fused=fused or None)
+
+
+class StackedOptimizer:
+    """Updates tensors (K, ...), K = P * S (trial by trial); each trial has its own numbers."""
 
     def __init__(
         self,
         params: Mapping[str, Tensor],
-        trials: Sequence[AdamWSettings],
-        schedule: str,
-        epochs: int,
-        done: int = 0,  # of the epochs
+        trials: Sequence[OptimizerNumbers],
+        config: TrainConfig,
     ) -> None:
-        self.trials, self.schedule, self.epochs = trials, schedule, epochs
-        # fused AdamW reads memory in order and takes a transposed tensor for another
+        self.trials, self.config = trials, config
+        # a fused optimiser ignores strides, so transposed tensors are given in memory order
         self.transposed = {name for name, param in params.items() if not param.is_contiguous()}
         self.params = {name: self._in_order(name, param) for name, param in params.items()}
         self.gradients: dict[str, Tensor] = {}
-        self.gathered: dict[str, Tensor] = {}  # of members in parts; kept: new memory costs time
+        self.gathered: dict[str, Tensor] = {}  # of several passes; reused: new memory costs time
         self.views: list[tuple[str, slice, Tensor]] = []
         groups = []
         for numbers, rows in _groups(trials, n_members=len(next(iter(params.values())))):
             views = [(name, rows, param.detach()[rows]) for name, param in self.params.items()]
             self.views += views
-            group = {"params": [view for _, _, view in views], "initial_lr": numbers.lr}
-            groups.append({**group, **vars(numbers)})
-        self.adamw = torch.optim.AdamW(groups, fused=True)
-        factor = SCHEDULES[schedule]
-        self.scheduler = torch.optim.lr_scheduler.LambdaLR(
-            self.adamw, lambda epoch: factor(epoch / epochs), done - 1
-        )
+            groups.append(parameter_group((view for _, _, view in views), numbers))
+        self.inner = torch_optimizer(groups, config, fused=True)
 
     def _in_order(self, name: str, tensor: Tensor) -> Tensor:
-        """Return a parameter or its gradient as it lies in memory, contiguous."""
+        """Return a parameter or its gradient in memory order, contiguous."""
         return (tensor.mT if name in self.transposed else tensor).contiguous()
 
     def selected(
         self, params: Mapping[str, Tensor], trials: Sequence[int], rows: Tensor
-    ) -> "StackedAdamW":
-        """Return one that goes on where this one is, with these trials and their rows alone."""
-        numbers, done = [self.trials[trial] for trial in trials], self.scheduler.last_epoch
-        chosen = StackedAdamW(params, numbers, self.schedule, self.epochs, done)
+    ) -> "StackedOptimizer":
+        """Return an optimiser that continues this one with only these trials and their rows."""
+        chosen = StackedOptimizer(params, [self.trials[trial] for trial in trials], self.config)
         states: dict[str, list[dict[str, Tensor]]] = {}
         for name, _, view in self.views:
-            if view in self.adamw.state:  # not where the loss never reached it
-                states.setdefault(name, []).append(self.adamw.state[view])
+            if view in self.inner.state:  # unless the loss never reached it
+                states.setdefault(name, []).append(self.inner.state[view])
         for name, own, view in chosen.views:
-            if name in states:
-                state = chosen.adamw.state[view]
-                state["step"] = states[name][0]["step"].clone()
-                for moment in ("exp_avg", "exp_avg_sq"):
-                    state[moment] = torch.cat([s[moment] for s in states[name]])[rows][own].clone()
+            for key, first in states.get(name, [{}])[0].items():
+                if not first.dim():  # a count of steps, the same for all
+                    chosen.inner.state[view][key] = first.clone()
+                    continue
+                whole = torch.cat([state[key] for state in states[name]])
+                chosen.inner.state[view][key] = whole[rows][own].clone()
         return chosen
 
     def accumulate(self, members: slice, gradients: Mapping[str, Tensor | None]) -> None:
-        """Note the gradients of some members; None for what the loss does not reach."""
+        """Store the gradients of some members; None for weights that the loss does not reach."""
         for name, gradient in gradients.items():
             if gradient is None:
                 continue
@@ -86,29 +91,41 @@ class StackedAdamW:
             self.gradients[name] = ordered
 
     def gradient(self, name: str, member: int) -> Tensor | None:
-        """Return the noted gradient of one member."""
+        """Return the stored gradient of one member."""
         if name not in self.gradients:
             return None
         gradient = self.gradients[name][member]
         return gradient.mT if name in self.transposed else gradient
 
     def step(self) -> None:
-        """Take a step with the noted gradients."""
+        """Take a step with the stored gradients, clipped if clip_norm is set."""
+        if self.config.clip_norm is not None and self.gradients:
+            self._clip(self.config.clip_norm)
         for name, rows, view in self.views:
             gradient = self.gradients.get(name)
             view.grad = None if gradient is None else gradient[rows]
-        self.adamw.step()
+        self.inner.step()
         self.gradients.clear()
-        self.adamw.zero_grad()
+        self.inner.zero_grad()
 
-    def end_epoch(self) -> None:
-        self.scheduler.step()
+    def _clip(self, clip_norm: float) -> None:
+        """Clip each member's gradients to a norm, as torch's clip_grad_norm_ does for one model.
+
+        Not in place, as two weights may share one gradient tensor.
+        """
+        rows = [gradient.unsqueeze(-1).flatten(1) for gradient in self.gradients.values()]
+        norms = [torch.linalg.vector_norm(row, dim=1) for row in rows]
+        whole = torch.linalg.vector_norm(torch.stack(norms), dim=0)  # (K,)
+        factor = (clip_norm / (whole + 1e-6)).clamp(max=1.0)
+        for name, gradient in self.gradients.items():
+            each = factor.view(-1, *[1] * (gradient.dim() - 1))
+            self.gradients[name] = (gradient * each).to(gradient.dtype)
 
 
 def _groups(
-    trials: Sequence[AdamWSettings], n_members: int
-) -> Iterator[tuple[AdamWSettings, slice]]:
-    """Yield numbers and the rows they hold for: all rows at once where all trials agree."""
+    trials: Sequence[OptimizerNumbers], n_members: int
+) -> Iterator[tuple[OptimizerNumbers, slice]]:
+    """Yield each trial's numbers and rows, or all rows at once if all numbers are equal."""
     if len(set(trials)) == 1:
         yield trials[0], slice(None)
         return

@@ -1,4 +1,4 @@
-"""Where a rate acts beside its dropout calls: as a number in the network, or on what is built."""
+"""Finds effects of a rate outside dropout calls: as a number in forward, or on what is built."""
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ SEEDS = (0, 1)
 
 
 def acts_outside(some: Candidates, x: Inputs, config: TrainConfig, dtype: torch.dtype) -> bool:
-    """Tell whether models of other rates differ where all dropout calls have one rate."""
+    """Return whether models of different rates differ if all dropout calls use one rate."""
     outputs = []
     for setting in some.settings:
         model = build_model(setting, SEEDS[0], device_of(x), dtype).train()
@@ -26,9 +26,9 @@ def acts_outside(some: Candidates, x: Inputs, config: TrainConfig, dtype: torch.
 def other_at_zero(
     some: Candidates, x: Inputs, config: TrainConfig, dtype: torch.dtype
 ) -> str | None:
-    """Say what the model does at rate 0 that it does not as it is built in its place, if anything.
+    """Return how the model built at rate 0 differs from the one built at TINY, or None.
 
-    Raises Differs where it is not the same twice.
+    Raises Differs if the latter is not the same when it is built and run twice.
     """
 
     def said(setting: Setting) -> tuple[dict[str, Tensor], list[Tensor]]:
@@ -40,9 +40,9 @@ def other_at_zero(
     except torch.OutOfMemoryError:
         raise
     except Exception:
-        return None  # a trial at this rate fails by itself
+        return None  # a trial at this rate reports its failure
     if not all(map(equal_bits, outputs, again)):
-        raise Differs("it is not the same twice: something that it draws or keeps has no seed")
+        raise Differs("it differs when run twice: something that it draws or keeps has no seed")
     try:
         zero, others = said(some.zero)
     except torch.OutOfMemoryError:
@@ -52,12 +52,12 @@ def other_at_zero(
     other = next((n for n in (*zero, *tiny) if not equal_bits(zero.get(n), tiny.get(n))), None)
     if other or not all(map(equal_bits, outputs, others)):
         name = other or "its outputs"
-        return f"is another network ({name}), which shares only start and order with other rates"
+        return f"is another network ({name}), which shares only the seed with other rates"
     return None
 
 
 @torch.no_grad()
 def _said(model: nn.Module, x: Inputs, config: TrainConfig) -> list[Tensor]:
-    """Return what a model says of x in training, nothing dropped, and in evaluation."""
+    """Return a model's outputs for x, without dropping, in training and in evaluation."""
     modes = (True, False)
     return [run_once(model.train(mode), x, config, dropping=False)[0] for mode in modes]

@@ -1,7 +1,7 @@
-"""The definition: each member is the user's own model, trained alone by torch's own optimiser.
+"""Defines the result: each member is the user's own model, trained alone by torch's own optimiser.
 
-It is built by its own class at its own rate after the seed was set, and has its own buffers,
-attributes and frozen weights. Only where its random numbers come from is ours (sweep/engine/site).
+Its class builds it at its rate after the seed was set, and it has its own buffers, attributes and
+frozen weights. Only the source of its random numbers is ours (sweep/engine/site.py).
 """
 
 import sys
@@ -17,26 +17,27 @@ from sweep.engine.checkpoint import follow_checkpoints
 from sweep.engine.generators import ALL, Kinds
 from sweep.engine.noise import Noise
 from sweep.engine.objective import loss_of, outcomes_of
-from sweep.engine.optimizer import SCHEDULES
+from sweep.engine.optimizer import OptimizerNumbers, parameter_group, torch_optimizer
+from sweep.engine.schedule import Schedule
 from sweep.engine.setting import Setting
 from sweep.engine.site import Alone, Sites
 from sweep.errors import Differs
 from sweep.workload.inputs import Inputs, call_with, device_of, input_tensors, map_inputs
 
 follow_checkpoints()  # before any model's module imports the name
-# of transformers in evaluation: it has other roundings than training, and no rule of vmap
+# of nn.TransformerEncoder in evaluation: it rounds unlike training, and has no vmap rule
 torch.backends.mha.set_fastpath_enabled(False)
 
 
 def build_model(setting: Setting, seed: int, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """Build one network; torch, numpy and Python draw its start from the seed.
+    """Build one network after seeding all generators.
 
-    In single precision its tensors stay of the types that they are built with.
+    In single precision its tensors keep the dtypes that they are built with.
     """
     with generators.restoring_states():
         generators.seed_generators(ALL, seed)
         model = setting.build().to(device)
-    if "torch._dynamo" in sys.modules:  # what is compiled runs as written: its calls are seen
+    if "torch._dynamo" in sys.modules:  # compiled code runs eagerly, so its calls are seen
         torch.compiler.set_stance("force_eager")
     return model.double() if dtype == torch.float64 else model
 
@@ -44,7 +45,7 @@ def build_model(setting: Setting, seed: int, device: torch.device, dtype: torch.
 def outputs_of(model: Callable[..., Any], x: Inputs, config: TrainConfig) -> Tensor:
     """Return the model's outputs: a tensor, or the `logits` or first part of what it returns.
 
-    They are of single precision at least.
+    They are in single precision at least.
     """
     with torch.autocast(device_of(x).type, torch.bfloat16, enabled=config.precision == "bf16"):
         outputs = _tensor_in(call_with(model, x))
@@ -59,7 +60,7 @@ def _tensor_in(outputs: Any) -> Tensor:
     if isinstance(outputs, tuple | list) and outputs and isinstance(outputs[0], Tensor):
         return outputs[0]
     kind = type(outputs).__name__
-    raise TypeError(f"gives a {kind}, not a tensor, something with .logits or a tuple of tensors")
+    raise TypeError(f"gives a {kind}, not a tensor, an object with .logits or a tuple of tensors")
 
 
 def run_once(
@@ -70,21 +71,21 @@ def run_once(
     dropping: bool = True,
     noting: bool = False,
 ) -> tuple[Tensor, Sites]:
-    """Return what a model says of x by the numbers of one fixed step, and the sites it passed.
+    """Return a model's outputs for x, with the random numbers of one fixed step, and its sites.
 
-    All rates are forced to one if asked, or nothing is dropped.
+    `force` replaces all rates; nothing is dropped unless `dropping`.
     """
     noise = Noise()
     noise.begin(torch.full((1, 1), 20_070, dtype=torch.int32, device=device_of(x)))
     with generators.restoring_states():
         generators.seed_generators(ALL, 0)
         with Sites(Alone(noise, force), noting, dropping) as sites:
-            own = map_inputs(Tensor.clone, x)  # which forward may write into
+            own = map_inputs(Tensor.clone, x)  # as forward may write into it
             return outputs_of(model, own, config), sites
 
 
 class Plain:
-    """Trains K = P * S members, trial by trial, one after another in each step."""
+    """Trains K = P * S members (trial by trial), one after another in each step."""
 
     members_per_pass = 1
 
@@ -103,19 +104,16 @@ class Plain:
         ]
         each = [setting for setting in settings for _ in seeds]
         self.optimizers = [
-            plain_adamw(model, setting) for model, setting in zip(self.models, each, strict=True)
+            plain_optimizer(model, setting.numbers, config)
+            for model, setting in zip(self.models, each, strict=True)
         ]
-        factor, epochs = SCHEDULES[config.schedule], config.epochs
-        self.schedulers = [
-            torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: factor(epoch / epochs))
-            for optimizer in self.optimizers
-        ]
+        self.schedule = Schedule(config)
         self.noises = [Noise() for _ in seeds]
         self.sites = [Sites(Alone(noise)) for noise in self.noises]
-        self.draws = {True: draws, False: draws}  # in training and evaluation: what is to be seeded
-        self.known = {True: bool(draws), False: bool(draws)}  # or else found in the first step
+        self.draws = {True: draws, False: draws}  # by training or not: generators to seed
+        self.known = {True: bool(draws), False: bool(draws)}  # else found in the first step
         self.writes = bool(draws)  # whether forward may write into its input
-        self.in_evaluation = 0  # sites of an evaluation that draw
+        self.in_evaluation = 0  # how many sites draw in evaluation
 
     @property
     def n_members(self) -> int:
@@ -128,6 +126,8 @@ class Plain:
             noise.begin(own)
         for model in self.models:
             model.train(training)
+        if training:
+            self.schedule.begin_epoch(len(keys))
 
     def backward(self, x: Inputs, y: Tensor, step: int) -> Tensor:
         """Compute the gradients of a step; x (S, B, ...), y (S, B). Returns the losses (K,)."""
@@ -142,18 +142,18 @@ class Plain:
 
         return torch.stack(self._each(member, step))
 
-    def move(self) -> None:
-        """Take an optimiser step with the gradients."""
-        for optimizer in self.optimizers:
-            optimizer.step()
+    def move(self, step: int) -> None:
+        """Take an optimiser step with the gradients of a step."""
+        for model, optimizer in zip(self.models, self.optimizers, strict=True):
+            self.schedule.set_lr(optimizer, step)
+            take_step(model, optimizer, self.config)
 
     def end_epoch(self) -> None:
-        for scheduler in self.schedulers:
-            scheduler.step()
+        self.schedule.end_epoch()
 
     @torch.no_grad()
     def outcomes(self, x: Inputs, y: Tensor, step: int) -> Tensor:
-        """Return the sums of outcomes_of (4, K) over a batch; x and y (B, ...)."""
+        """Return each member's outcomes_of a batch, (4, K); x and y (B, ...)."""
 
         def member(k: int, seed: int) -> Tensor:
             with self.sites[seed].begin() as sites:
@@ -164,7 +164,7 @@ class Plain:
         return torch.stack(self._each(member, step), 1)
 
     def _outputs(self, k: int, x: Inputs) -> Tensor:
-        """Run a member on a batch, of which each has its own where forward writes into it."""
+        """Run a member on a batch, or on its own copy if forward may write into it."""
         shared = self.known[self.training] and not self.writes
         own = x if shared else map_inputs(Tensor.clone, x)
         versions = _versions(own)
@@ -176,7 +176,7 @@ class Plain:
         return outputs
 
     def _each(self, member: Callable[[int, int], Tensor], step: int) -> list[Tensor]:
-        """Do a step of each member: seed by seed, so that its rates share what is drawn."""
+        """Run a step of each member, seed by seed, so that all rates of a seed share its noise."""
         if not self.known[self.training]:
             with generators.restoring_states():
                 return self._find_draws(member, step)
@@ -188,7 +188,7 @@ class Plain:
         return [done[k] for k in range(self.n_members)]
 
     def _find_draws(self, member: Callable[[int, int], Tensor], step: int) -> list[Tensor]:
-        """Do the same with all generators seeded, and note which of them are drawn from."""
+        """Do the same with all generators seeded, and record which of them are drawn from."""
         done, found = {}, set[str]()
         for k, seed in self._order(step):
             generators.seed_generators(ALL, self.keys[step][seed])
@@ -199,29 +199,28 @@ class Plain:
         return [done[k] for k in range(self.n_members)]
 
     def _order(self, step: int) -> Iterator[tuple[int, int]]:
-        """Yield each member and the place of its seed."""
+        """Move the noise to a step; yield each member and its seed's index, seed by seed."""
         for seed, noise in enumerate(self.noises):
             noise.move(step)
             for k in range(seed, self.n_members, self.n_seeds):
                 yield k, seed
 
     def select(self, trials: Sequence[int]) -> None:
-        """Go on with these trials alone."""
+        """Continue with only these trials."""
         rows = [trial * self.n_seeds + seed for trial in trials for seed in range(self.n_seeds)]
         self.models = [self.models[k] for k in rows]
         self.optimizers = [self.optimizers[k] for k in rows]
-        self.schedulers = [self.schedulers[k] for k in rows]
 
     def member(self, k: int) -> nn.Module:
         return self.models[k]
 
     def gradients(self, k: int) -> dict[str, Tensor | None]:
-        """Return the gradients of one member by the names of its parameters."""
+        """Return the gradients of one member by parameter name."""
         return gradients_of(self.models[k])
 
 
 def _versions(x: Inputs) -> list[int]:
-    """Return how often each tensor was written into."""
+    """Return each tensor's version, which counts in-place writes."""
     return [tensor._version for tensor in input_tensors(x).values()]
 
 
@@ -229,10 +228,17 @@ def gradients_of(model: nn.Module) -> dict[str, Tensor | None]:
     return {name: param.grad for name, param in model.named_parameters()}
 
 
-def plain_adamw(model: nn.Module, setting: Setting) -> torch.optim.AdamW:
+def plain_optimizer(
+    model: nn.Module, numbers: OptimizerNumbers, config: TrainConfig
+) -> torch.optim.Optimizer:
     params = list(model.parameters())
-    fused = all(param.is_floating_point() for param in params)  # which alone it takes
-    numbers = setting.adamw
-    return torch.optim.AdamW(
-        params, numbers.lr, weight_decay=numbers.weight_decay, fused=fused or None
-    )
+    # fused AdamW takes only floats; fused SGD fails if a weight gets its first gradient late
+    fused = config.optimizer == "adamw" and all(param.is_floating_point() for param in params)
+    return torch_optimizer([parameter_group(params, numbers)], config, fused)
+
+
+def take_step(model: nn.Module, optimizer: torch.optim.Optimizer, config: TrainConfig) -> None:
+    """Clip a model's gradients if clip_norm is set, and take an optimiser step."""
+    if config.clip_norm is not None:
+        nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+    optimizer.step()

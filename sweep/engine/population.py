@@ -1,4 +1,4 @@
-"""Members trained in lockstep: P trials x S seeds of one architecture, plainly or as one program.
+"""Trains members in lockstep: P trials x S seeds of one architecture, plainly or as one program.
 
 Axes: P trials, S seeds, K = P * S members (trial by trial), B samples of a batch.
 """
@@ -53,10 +53,10 @@ class Population:
     def train_epoch(
         self, data: Split, epoch: int, on_step: Callable[[], None] = lambda: None
     ) -> Tensor:
-        """Pass once over the data, in each seed's own order.
+        """Train one epoch, in each seed's own order of samples.
 
-        Returns each member's mean training loss (K,), dropout on, its weights moving meanwhile.
-        Raises Differs where a member is seen to train otherwise than plainly.
+        Returns each member's mean training loss (K,), with dropout on, while its weights change.
+        Raises Differs if a member is seen to train unlike its plain model.
         """
         total = torch.zeros(self.n_members, dtype=self.dtype, device=self.device)
         n_trials = self.n_members // len(self.seeds)
@@ -77,7 +77,7 @@ class Population:
         return total
 
     def step(self, x: Inputs, y: Tensor, step: int, check: int | None = None) -> Tensor:
-        """Take one step of the epoch begun; one member's is repeated plainly if asked.
+        """Take one step of the current epoch; member `check` is compared with its plain model.
 
         x and y (S, B, ...). Returns the losses (K,).
         """
@@ -85,11 +85,11 @@ class Population:
             losses = check_step(self.engine, x, y, step, check)
         else:
             losses = self.engine.backward(x, y, step)
-        self.engine.move()
+        self.engine.move(step)
         return losses
 
     def evaluate(self, data: Split, epoch: int = 0) -> dict[str, Tensor]:
-        """Return each member's mean loss and second metric, by their names, (K,), dropout off."""
+        """Return the mean loss and second metric of each member (K,) by name, dropout off."""
         total = torch.zeros(4, self.n_members, dtype=torch.float64, device=self.device)
         batches = self.evaluated(data)
         with generators.restoring_states():
@@ -102,11 +102,11 @@ class Population:
         return finish_outcomes(total, metric_of(data.targets, self.config))
 
     def evaluated(self, data: Split) -> Sequence[Tensor]:
-        """Return the rows of each batch of an evaluation: the same however many members."""
+        """Return the rows of each evaluation batch; they do not depend on the members."""
         return torch.split(torch.arange(len(data), device=self.device), self.config.eval_batch_size)
 
     def check(self, data: Split) -> None:
-        """Raise Differs where the weights of a member have another loss in its plain model."""
+        """Raise Differs if a member's plain model has another loss in the first or last batch."""
         if isinstance(self.engine, Fused):
             batches = self.evaluated(data)
             for rows in {0: batches[0], len(batches) - 1: batches[-1]}.values():
@@ -120,7 +120,7 @@ class Population:
             raise Differs(why, tuple(sorted(generators.ALL)))
 
     def select(self, trials: Sequence[int]) -> None:
-        """Go on with these trials alone."""
+        """Continue with only these trials."""
         self.engine.select(trials)
 
     def table(self, values: Tensor) -> list[list[float]]:
@@ -128,7 +128,7 @@ class Population:
         return values.view(-1, len(self.seeds)).tolist()
 
     def n_steps(self, n: int) -> int:
-        """Return the steps of an epoch of n samples."""
+        """Return the number of steps of an epoch of n samples."""
         return math.ceil(n / self.config.batch_size)
 
     def _batches(self, epoch: int, n: int) -> tuple[Sequence[Tensor], Tensor]:
@@ -140,6 +140,6 @@ class Population:
 
 
 def _some_step(epoch: int, n_steps: int, n_members: int) -> dict[int, int]:
-    """Return the step of an epoch that is repeated plainly, and of which member."""
+    """Return {step: member} for the member that is compared with its plain model in an epoch."""
     step, member = np.random.SeedSequence((epoch, 2)).generate_state(2).tolist()
     return {step % n_steps: member % n_members}

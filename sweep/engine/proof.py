@@ -1,8 +1,8 @@
-"""Is the fused program this model? Shown on the study's own batches before it is used.
+"""Proves on the study's own batches that the fused program trains as the plain model.
 
-In double precision plain PyTorch and the fused program must agree, each step from plain's weights:
-losses, gradients, buffers, the weights after AdamW, and the losses in evaluation. What is left to
-see later is checked as it trains (sweep/engine/difference.py, traced.py).
+In double precision plain PyTorch and the fused program must agree in losses, gradients, buffers,
+the weights after the optimiser's step, and the losses in evaluation. Each step starts from the
+plain weights. What shows only later is checked in training (sweep/engine/difference.py, traced.py).
 """
 
 from collections.abc import Callable, Iterator
@@ -29,15 +29,15 @@ from sweep.workload.data import Data
 from sweep.workload.inputs import Inputs, map_inputs
 from sweep.workload.split import Split
 
-CONVOLVED = 1 / 4  # part of the arithmetic from which convolutions on a CPU are better not fused
+CONVOLVED = 1 / 4  # if more of its products are convolutions, a model is not fused on a CPU
 
 
 def prove_way(some: Candidates, config: TrainConfig, data: Data, device: torch.device) -> Way:
-    """Return the way in which a model is to be trained, and why where it is plain."""
+    """Return the way to train a model, with the reason if it is plain."""
     here = Way("fused", device=device.type, torch=torch.__version__)
     some = replace(some, settings=[s for s in some.settings if _builds(s, device)])
     if len(some.settings) < 2:
-        return here.plainly("it can be built at too few of the rates")
+        return here.plainly("it can be built at fewer than two of the rates")
     x, _ = data.train[torch.arange(min(config.batch_size, len(data.train)), device=device)]
     try:
         if why := other_at_zero(some, x, config, data.train.dtype):
@@ -56,18 +56,18 @@ def _builds(setting: Setting, device: torch.device) -> bool:
     try:
         build_model(setting, SEEDS[0], device, torch.float32)
     except Exception:
-        return False  # a trial at this rate fails by itself
+        return False  # a trial at this rate reports its failure
     return True
 
 
 def _show(some: Candidates, x: Inputs, config: TrainConfig, data: Data) -> None:
-    """Raise Differs where the fused program is not, or should not be, used; x is a batch."""
+    """Raise Differs if the fused program is wrong or should not be used; x is a batch."""
     device = data.train.targets.device
     model = build_model(some.settings[-1], SEEDS[0], device, data.train.dtype)
     if device.type == "cpu" and _convolutions(model, x, config) > CONVOLVED:
-        raise Differs("convolutions on a CPU are faster so")
+        raise Differs("convolutions on a CPU are faster one by one")
     if not fits_in_memory(model, 4 * len(some.settings) * len(SEEDS), device):
-        raise Differs("it is too large to try together")
+        raise Differs("the members of the proof do not fit in memory")
     exact = replace(config, precision="float32")  # that is, no products in bf16
     double = replace(data, train=_double(data.train), val=_double(data.val))
     arguments = some.settings, SEEDS, exact, device, torch.float64
@@ -83,9 +83,9 @@ def _show(some: Candidates, x: Inputs, config: TrainConfig, data: Data) -> None:
 def _plain_steps(
     make: Callable[[], Plain], train: Split, config: TrainConfig, device: torch.device
 ) -> float:
-    """Take the steps plainly; return the bound that suits the lowest precision it computes in.
+    """Take the steps plainly; return the bound for the lowest precision that the model uses.
 
-    Raises Differs where what the model does, or that it fails in double precision, forbids more.
+    Raises Differs if the model does what cannot be fused, or fails in double precision.
     """
     try:
         plain = make()
@@ -94,7 +94,7 @@ def _plain_steps(
             for (x, y), keys, step in _steps(train, config, device):
                 plain.begin(keys, training=True)
                 plain.backward(x, y, step)
-                plain.move()
+                plain.move(step)
             plain.begin(keys, training=False)
             plain.outcomes(map_inputs(lambda t: t[0], x), y[0], 0)
     except torch.OutOfMemoryError:
@@ -105,7 +105,7 @@ def _plain_steps(
         raise Differs("its forward writes into its input")
     for was, model in zip(before, plain.models, strict=True):
         if name := changed_attribute(was, forward_attributes(model)):
-            raise Differs(f"its forward changes {name}, which is no parameter and no buffer")
+            raise Differs(f"its forward changes {name}, which is neither a parameter nor a buffer")
     for training, when in ((True, "in training"), (False, "in evaluation")):
         if drawn := plain.draws[training]:
             names = " and ".join(sorted(drawn))
@@ -130,9 +130,9 @@ def _compare_step(
         mine = {name: buffer[k] for name, buffer in fused.buffers.items()}
         compare_tensors("the buffer", mine, dict(plain.member(k).named_buffers()), bound)
     for engine in (plain, fused):
-        engine.move()
+        engine.move(step)
     if bound > BOUNDS[torch.float64]:
-        return  # there AdamW makes a step of lr of a gradient that is rounding and no more
+        return  # in low precision AdamW makes steps of size lr even of rounding errors
     for k in range(plain.n_members):
         weights = {name: param[k] for name, param in fused.params.items()}
         compare_tensors("the weight", weights, dict(plain.member(k).named_parameters()), bound)
@@ -157,7 +157,7 @@ def _compare_evaluation(
 def _steps(
     train: Split, config: TrainConfig, device: torch.device
 ) -> Iterator[tuple[tuple[Inputs, Tensor], Tensor, int]]:
-    """Yield two steps on whole batches and the last one, with the epoch's keys."""
+    """Yield the batch, the epoch's keys and the number of the first two steps and the last."""
     size, n = config.batch_size, len(train)
     orders, keys = zip(*(order_and_keys(seed, 0, n, size) for seed in SEEDS), strict=True)
     rows = torch.split(torch.stack(orders).to(device), size, dim=1)
@@ -170,17 +170,17 @@ def _double(split: Split) -> Split:
 
 
 def _convolutions(model: nn.Module, x: Inputs, config: TrainConfig) -> float:
-    """Return the part of a forward pass's products that is convolutions whose windows overlap."""
+    """Return what part of a forward pass's multiplications is in convolutions."""
     try:
         with _Products() as products:
             run_once(model.train(), x, config)
-    except Exception:  # of the watching: what can be fused is seen later
+    except Exception:  # perhaps caused by the watch; what cannot be fused shows later
         return 0.0
     return products.convolved / max(1, products.all)
 
 
 class _Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts multiplications; a patch embedding, whose windows do not overlap, is a product."""
+    """Counts multiplications; a patch embedding (no overlapping windows) is a matrix product."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -200,7 +200,7 @@ class _Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 class _Lowest(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sees the lowest precision that numbers of double precision are brought to."""
+    """Records the lowest precision to which numbers in double precision are converted."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

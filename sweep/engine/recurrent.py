@@ -1,6 +1,6 @@
-"""Recurrent layers one after another: torch's kernels for each, the dropout between them ours.
+"""Runs stacked recurrent layers one by one, with torch's kernel for each and our dropout between.
 
-torch draws the masks between stacked layers inside its kernel, where nobody can give it a rate.
+torch draws the masks between stacked layers inside its kernel, where they cannot be replaced.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ Drop = Callable[[Tensor, float], Tensor]
 
 
 def layer_by_layer(function: Any, drop: Drop, x: Tensor, *args: Any) -> Any:
-    """Do what torch.lstm, gru, rnn_tanh or rnn_relu does.
+    """Do what torch.lstm, gru, rnn_tanh or rnn_relu does, layer by layer.
 
     They take (x, states, weights, biases, n_layers, p, train, bidirectional, batch_first), and for
     packed sequences (x, batch_sizes, states, weights, biases, n_layers, p, train, bidirectional).

@@ -1,6 +1,6 @@
-"""What each of torch's functions that draws does as a site.
+"""What each of torch's random functions does as a site.
 
-Formulas are those of torch (aten/src/ATen/native/Dropout.cpp, and the documentation of each).
+Formulas are torch's (aten/src/ATen/native/Dropout.cpp, and the documentation of each).
 """
 
 import math
@@ -68,7 +68,7 @@ def feature_dropout(sites: "Sites", func: Any, input: Tensor, p: float, train: b
 
 
 def alpha_dropout(sites: "Sites", func: Any, input: Tensor, p: float, train: bool) -> Tensor:
-    """Set to what SELU saturates at, keeping mean and variance (Klambauer et al. 2017)."""
+    """Set dropped units to SELU's lower limit; keep mean and variance (Klambauer et al. 2017)."""
     name = func.__name__.rstrip("_")
     site = sites.next_drop(name, p := float(p)) if train else None
     if site is None:
@@ -96,7 +96,7 @@ def attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """Attend as torch's own mathematical form does, our dropout on the weights."""
+    """Compute attention like torch's math backend, with our dropout on the weights."""
     site = sites.next_drop("scaled_dot_product_attention", rate := float(dropout_p))
     if site is None:
         how = {"scale": scale, "enable_gqa": enable_gqa}
@@ -112,7 +112,7 @@ def attention(
         scores = scores.masked_fill(~attn_mask, -math.inf)
     elif attn_mask is not None:
         scores = scores + attn_mask
-    nowhere = (scores == -math.inf).all(-1, keepdim=True)  # where torch gives 0 and softmax nan
+    nowhere = (scores == -math.inf).all(-1, keepdim=True)  # torch gives 0, softmax nan
     weights = scores.masked_fill(nowhere, 0.0).softmax(-1).masked_fill(nowhere, 0.0)
     return sites.source.drop(site, weights, rate).to(value.dtype) @ value
 
@@ -120,7 +120,7 @@ def attention(
 def embedding(
     sites: "Sites", func: Any, weight: Tensor, indices: Tensor, padding_idx: int = -1, *rest: Any
 ) -> Tensor:
-    """Look up; vmap loses padding_idx, so the row's gradient is kept away by hand."""
+    """Look up embeddings; vmap loses padding_idx, so the padding row is detached here."""
     if padding_idx >= 0 and torch._C._functorch.is_batchedtensor(weight):
         row = torch.arange(weight.shape[0], device=weight.device)[:, None] == padding_idx
         weight = torch.where(row, weight.detach(), weight)
@@ -132,7 +132,10 @@ def embedding(
 
 
 def _left_alone(sites: "Sites", kwargs: dict[str, Any]) -> bool:
-    """Tell whether a draw has a generator or a place of its own, or forward seeded torch itself."""
+    """Return whether a draw is left to torch: forward seeded torch, or gives a generator or `out`.
+
+    Removes both from kwargs if they are None.
+    """
     for name in ("generator", "out"):
         if kwargs.get(name, ...) is None:
             del kwargs[name]
@@ -149,7 +152,7 @@ def _normal(numbers: Tensor) -> Tensor:
 
 
 def make(sites: "Sites", func: Any, *args: Any, **kwargs: Any) -> Tensor:
-    """Make a tensor of random numbers: rand, randn and those like another tensor."""
+    """Return a tensor of random numbers: rand, randn, rand_like and randn_like."""
     name = func.__name__
     empty = torch.empty_like if name.endswith("_like") else torch.empty
     if _left_alone(sites, kwargs) or not (made := empty(*args, **kwargs)).is_floating_point():
@@ -220,7 +223,7 @@ FILLS: dict[str, Callable[..., Two]] = {
 }
 
 
-# ---- recurrent layers, whose dropout stands between
+# ---- recurrent layers, with dropout between them
 
 
 def recurrent(sites: "Sites", func: Any, *args: Any) -> Any:

@@ -1,7 +1,7 @@
-"""Every call of torch that draws is a site: seen as it is called, numbered in the order of calls.
+"""Every call of torch that draws is a site: intercepted, and numbered in the order of calls.
 
 A function mode sees torch's functions by whatever name they were imported. What it cannot see
-(numpy, Python's random, scripts, raw operators) is left to sweep/engine/generators.py.
+(numpy, Python's random, TorchScript, raw operators) is left to sweep/engine/generators.py.
 """
 
 import functools
@@ -39,18 +39,18 @@ class Call:
 
 
 class Source(Protocol):
-    """What a site is given: whether it drops, and its numbers."""
+    """Says whether a site drops, and gives it its random numbers."""
 
     def drops(self, site: int, rate: float) -> bool: ...
 
     def drop(self, site: int, x: Tensor, rate: float) -> Tensor:
-        """Return x with what the noise says zeroed, and the rest scaled."""
+        """Return x with elements zeroed by the noise and the rest scaled."""
         ...
 
     def kept(
         self, site: int, rate: float, shape: torch.Size, like: Tensor
     ) -> tuple[Tensor, Tensor | float]:
-        """Return what is kept, 1 or 0 in the dtype of `like`, and the rate."""
+        """Return the mask (1: kept, 0: dropped) in the dtype of `like`, and the rate."""
         ...
 
     def uniform(self, site: int, shape: torch.Size) -> Tensor: ...
@@ -61,10 +61,10 @@ class Source(Protocol):
 
 
 class Alone:
-    """The source of one member: rates are those of its calls."""
+    """The source of one member, with the rates of its calls."""
 
     def __init__(self, noise: Noise, force: float | None = None) -> None:
-        self.noise, self.force = noise, force  # in place of all rates, to find others' effects
+        self.noise, self.force = noise, force  # replaces all rates, to find other effects
 
     def drops(self, site: int, rate: float) -> bool:
         return (self.force or rate) > NOTHING
@@ -86,7 +86,7 @@ class Alone:
 
 
 class _Running(threading.local):
-    sites: "Sites | None" = None  # whose mode is on in this thread
+    sites: "Sites | None" = None  # whose mode is active in this thread
 
 
 running = _Running()
@@ -99,8 +99,8 @@ class Sites(TorchFunctionMode):
         super().__init__()
         self.source, self.noting, self.dropping = source, noting, dropping
         self.count = 0  # sites so far
-        self.rates: dict[int, float] = {}  # of the sites that drop
-        self.calls: list[Call] = []  # the same with their places, where they are noted
+        self.rates: dict[int, float] = {}  # of the dropout sites
+        self.calls: list[Call] = []  # the same with their lines, if `noting`
         self.outer: list[Sites | None] = []
         self.seed = torch.default_generator.initial_seed()
 
@@ -114,21 +114,21 @@ class Sites(TorchFunctionMode):
 
     @property
     def drawn(self) -> int:
-        """Count the sites that draw: not those of a dropout whose rate is 0."""
+        """The number of sites that draw; a dropout site of rate 0 does not."""
         return self.count - sum(rate <= NOTHING for rate in self.rates.values())
 
     @property
     def seeded_by_model(self) -> bool:
-        """Whether forward has called torch.manual_seed, to draw what is always the same."""
+        """Whether forward has called torch.manual_seed, to draw the same numbers each time."""
         return torch.default_generator.initial_seed() != self.seed
 
     def next(self) -> int:
-        """Return the number of a site."""
+        """Return the number of the next site."""
         self.count += 1
         return self.count - 1
 
     def next_drop(self, function: str, rate: float) -> int | None:
-        """Return the number of a site that drops, or None where nothing is dropped."""
+        """Return the number of the next dropout site, or None if it drops nothing."""
         if not 0 <= rate <= 1:
             raise ValueError(f"dropout probability has to be between 0 and 1, but got {rate}")
         if not self.dropping:
@@ -160,7 +160,7 @@ class Sites(TorchFunctionMode):
 
 
 def calling_line() -> str:
-    """Return the line of the innermost code that runs and is neither torch's nor ours."""
+    """Return the line of the innermost running code that is neither torch's nor ours."""
     frame = sys._getframe(1)
     while frame.f_back and frame.f_code.co_filename.startswith(NOT_USERS):
         frame = frame.f_back
@@ -168,7 +168,7 @@ def calling_line() -> str:
 
 
 def short_path(file: str) -> str:
-    """Return the path of a file as people write it."""
+    """Return a file's path relative to the working directory or to sys.path."""
     path = Path(file)
     for folder in (Path.cwd(), *map(Path, sys.path)):
         if folder.parts and path.is_relative_to(folder):
@@ -176,12 +176,12 @@ def short_path(file: str) -> str:
     return file
 
 
-# ---- torch's own Python, which hides what it calls: multi_head_attention_forward and others
+# ---- torch's own Python functions, which hide their calls: multi_head_attention_forward and others
 
 
 @functools.cache
 def _opened(function: types.FunctionType) -> Callable[..., Any] | None:
-    """Return torch's function without its detour to the mode, if it calls anything that draws."""
+    """Return torch's function without dispatch to the mode, if it calls a function with a rule."""
     if not _reaches(function, set()):
         return None
     no = dict.fromkeys(
@@ -200,7 +200,7 @@ def _opened(function: types.FunctionType) -> Callable[..., Any] | None:
 
 
 def _reaches(function: types.FunctionType, seen: set[Any]) -> bool:
-    """Tell whether torch's function, or one that it calls, calls a function that has a rule."""
+    """Return whether torch's function, or one that it calls, calls a function with a rule."""
     seen.add(function)
     if not function.__module__.startswith("torch"):
         return False

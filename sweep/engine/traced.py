@@ -1,7 +1,7 @@
-"""A function of tensors as a program: traced once, then run without the layers of Python above it.
+"""Traces a function of tensors once and then runs its operations without the Python above them.
 
-vmap, autograd and autocast cost milliseconds a call. What they do for tensors of one shape is
-always the same list of torch's operations.
+vmap, autograd and autocast cost milliseconds per call, but for tensors of the same shapes they
+always run the same list of torch's operations.
 """
 
 import logging
@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_flatten
 from sweep.engine.equal import equal_bits
 from sweep.workload.inputs import input_tensors
 
-AS_IT_IS = 16  # calls of one shape before it is traced, which costs what some 70 calls then save
+AS_IT_IS = 16  # untraced calls per shape; tracing costs what about 70 traced calls save
 log = logging.getLogger(__name__)
 Function = Callable[..., Any]
 
@@ -25,7 +25,7 @@ Function = Callable[..., Any]
 class Program:
     """A function of members (weights {name: (K, ...)}, buffers, ..., inputs, targets).
 
-    Calls may differ in the numbers in their tensors alone, and in the shapes of these.
+    Calls may differ only in the numbers and the shapes of their tensors.
     """
 
     def __init__(self, function: Function) -> None:
@@ -34,45 +34,45 @@ class Program:
         self.traced: dict[Any, Function] = {}
 
     def __call__(self, weights: Mapping[str, Tensor], *args: Any) -> Any:
-        """Call the function, or do what it did for tensors of the same shapes."""
+        """Call the function, or run its trace for tensors of these shapes."""
         shapes = tuple((name, t.shape) for name, t in input_tensors(args[-2]).items())
         key = len(next(iter(weights.values()))), shapes
         self.calls[key] += 1
         if self.calls[key] > AS_IT_IS and key not in self.traced:
             self.traced[key] = self._trace(weights, *args)
-        elif self.calls[key] == AS_IT_IS + 2:  # on other numbers than those it was traced with
+        elif self.calls[key] == AS_IT_IS + 2:  # checked again, on other numbers
             self.traced[key] = self._checked(self.traced[key], weights, *args)
         return self.traced.get(key, self.function)(weights, *args)
 
     def _trace(self, *args: Any) -> Function:
-        """Return the operations of a call, or the function where they cannot be had."""
-        try:  # it takes no methods
+        """Return the trace of a call, or the function if it cannot be traced."""
+        try:  # make_fx takes no methods
             operations = make_fx(lambda *call: self.function(*call))(*_copied(*args))
         except torch.OutOfMemoryError:
             raise
-        except Exception as error:  # the tracer's own: the call went well many times before
+        except Exception as error:  # of the tracer: the call itself has succeeded before
             log.warning("not traced: %s: %s", type(error).__name__, str(error).partition("\n")[0])
             return self.function
         return self._checked(torch.no_grad()(operations), *args)
 
     def _checked(self, traced: Function, *args: Any) -> Function:
-        """Return what was traced, or the function where it gives other numbers."""
+        """Return the trace, or the function if the trace gives other numbers."""
         if traced is self.function:
             return traced
         mine, theirs = _copied(*args), _copied(*args)
         if not _same((self.function(*mine), mine[:2]), (traced(*theirs), theirs[:2])):
-            log.warning("not traced: the traced step has other numbers")
+            log.warning("not traced: the traced step gives other numbers")
             return self.function
         return traced
 
 
 def _copied(weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], *args: Any) -> Any:
-    """Return the arguments of a call with weights and buffers that it may change."""
+    """Return the arguments of a call with copies of weights and buffers, which it may change."""
     own = ({name: t.clone() for name, t in of.items()} for of in (weights, buffers))
     return *own, *args
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Tell whether results are equal to the last bit."""
+    """Return whether two results are exactly equal."""
     (mine, shape), (theirs, other_shape) = tree_flatten(one), tree_flatten(other)
     return shape == other_shape and all(map(equal_bits, mine, theirs))

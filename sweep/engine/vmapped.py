@@ -1,4 +1,4 @@
-"""A model without weights of its own, run with those of many members at once.
+"""Runs a model without weights on the stacked weights of many members at once.
 
 Axes: T trials, S seeds, K = T * S members (trial by trial), B samples of a batch.
 """
@@ -23,15 +23,15 @@ from sweep.workload.inputs import Inputs, map_inputs
 
 Tensors = Mapping[str, Tensor]
 Numbers = dict[int, Tensor]  # site -> its noise (S, ...)
-# that it runs members one by one where it has no rule is nothing a user can mend
+# vmap warns when it has no rule and runs members one by one; a user cannot change that
 torch._C._functorch._set_vmap_fallback_warning_enabled(False)  # type: ignore[attr-defined]
 
 
 class Skeleton:
-    """Computes the losses and errors of members from their weights, stacked (K, ...)."""
+    """Computes losses, gradients and outcomes of members from their stacked weights (K, ...)."""
 
     def __init__(self, model: nn.Module, n_seeds: int, config: TrainConfig) -> None:
-        # shapes only; what is shared in the model is shared in the copy
+        # a copy with shapes only; tied tensors stay tied
         memo: dict[int, Any] = {
             id(p): nn.Parameter(p.detach().to("meta"), p.requires_grad) for p in model.parameters()
         }
@@ -44,7 +44,7 @@ class Skeleton:
         self.live: list[bool] = []  # of each site, whether it drops in any member
 
     def numbers(self, n_samples: int) -> Numbers:
-        """Return the noise of this step: all of it if a step on as many samples came before."""
+        """Return this step's noise by site, if a step on as many samples has shown the shapes."""
         shapes = self.shapes.setdefault(n_samples, {})
         return {site: self.noise(site, shape) for site, shape in shapes.items()}
 
@@ -74,7 +74,7 @@ class Skeleton:
     def gradients(self, params: Tensors, *args: Any) -> tuple[Tensor, dict[str, Tensor | None]]:
         """Return the losses (K,) of a training step and the gradients of each weight, stacked.
 
-        None stands for what the loss does not reach; frozen weights have none.
+        A gradient is None if the loss does not reach the weight; frozen weights are left out.
         """
         leaves = {name: params[name].detach().requires_grad_() for name in self.trainable}
         losses = self.losses({**params, **leaves}, *args)
@@ -83,7 +83,7 @@ class Skeleton:
         return losses.detach(), dict(zip(leaves, gradients, strict=True))
 
     def outcomes(self, params: Tensors, buffers: Tensors, x: Inputs, y: Tensor) -> Tensor:
-        """Return the sums of outcomes_of (4, K) in evaluation; x and y (B, ...), for all alike."""
+        """Return each member's outcomes_of a batch, (4, K), in evaluation; x and y (B, ...)."""
 
         def member(params: Tensors, buffers: Tensors) -> Tensor:
             with Sites(_Nothing()):
@@ -94,13 +94,13 @@ class Skeleton:
 
 
 class _Called:
-    """The module as a function of x, with weights from outside."""
+    """The module as a function of its inputs, with the given weights and buffers."""
 
     def __init__(self, module: nn.Module, params: Tensors, buffers: Tensors) -> None:
         self.module, self.state = module, (dict(params), dict(buffers))
 
     def __call__(self, *args: Tensor, **kwargs: Tensor) -> Any:
-        with sdpa_kernel(SDPBackend.MATH):  # others have no rule of vmap: it runs each member alone
+        with sdpa_kernel(SDPBackend.MATH):  # others have no vmap rule, so members would run alone
             return functional_call(self.module, self.state, args, kwargs)
 
 
@@ -117,7 +117,7 @@ class _Nothing:
 
 
 class _Together:
-    """The source of members under vmap, whose member k has the noise of seed k % S."""
+    """The source of all members under vmap; member k has the noise of seed k % S."""
 
     def __init__(self, skeleton: Skeleton, numbers: Numbers) -> None:
         self.skeleton, self.numbers = skeleton, numbers
@@ -145,11 +145,11 @@ class _Together:
     def fill(self, x: Tensor, numbers: Tensor) -> Tensor:
         try:
             return x.copy_(numbers)
-        except RuntimeError:  # x is one for all members: most use what is returned
+        except RuntimeError:  # x has no axis K; most callers use the returned tensor
             return numbers
 
     def _numbers(self, site: int, shape: torch.Size) -> Tensor:
-        if site not in self.numbers:  # in the first steps on so many samples
+        if site not in self.numbers:  # in the first step on so many samples
             self.numbers[site] = self.skeleton.noise(site, shape)
         if self.numbers[site].shape[1:] != shape:
             raise RuntimeError("the shapes of its dropout change from step to step")
@@ -157,7 +157,7 @@ class _Together:
 
 
 def drop(x: Tensor, rate: Tensor, noise: Tensor) -> Tensor:
-    """Zero where the noise says so, and scale the rest; rates (T, S, 1, ...) of x (T, S, ...)."""
+    """Zero elements of x (T, S, ...) by the noise and scale the rest; rate (T, S, 1, ...)."""
     keep = 1 - rate
     mask = torch.lt(noise, keep.to(noise.dtype), out=torch.empty_like(x))
     exact = x.dtype if x.dtype == torch.float64 else torch.float32
@@ -165,7 +165,7 @@ def drop(x: Tensor, rate: Tensor, noise: Tensor) -> Tensor:
 
 
 class _Drop(UnderVmap):
-    """Rows of trials against the noise of seeds, which vmap would first copy for every trial."""
+    """Dropout with the noise of seeds broadcast over trials; vmap would copy it for each trial."""
 
     @staticmethod
     def vmap(info: Any, dims: Dims, x: Tensor, rate: Tensor, noise: Tensor) -> tuple[Tensor, int]:
@@ -176,7 +176,7 @@ class _Drop(UnderVmap):
 
 
 class _Own(UnderVmap):
-    """The noise of seeds (S, ...) as that of the members that have it."""
+    """The noise of seeds (S, ...), repeated for all members (K, ...)."""
 
     @staticmethod
     def vmap(info: Any, dims: Dims, rates: Tensor, noise: Tensor) -> tuple[Tensor, int]:

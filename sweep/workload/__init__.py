@@ -1,1 +1,1 @@
-"""The model and the data that a command names."""
+"""Loads the model and the data that a command names."""

@@ -1,4 +1,4 @@
-"""Class numbers: how many there are, how they are spread, and what looks like a mistake in them."""
+"""Class numbers: how many there are, stratified subsets, and warnings about likely mistakes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,15 +18,15 @@ def given_classes(config: Mapping[str, Any], *targets: Tensor) -> int | None:
         raise BadInput(f"data.n_classes={n}: must be a whole number above 0")
     largest = max(int(y.max()) for y in targets)
     if targets[0].dtype == torch.int64 and largest >= n:
-        raise BadInput(f"data.n_classes={n}: the targets have class {largest}")
+        raise BadInput(f"data.n_classes={n}: must be above the targets' largest class, {largest}")
     return n
 
 
 def class_warnings(train: Tensor, val: Tensor, n_classes: int, n_dropped: int) -> list[str]:
-    """Return a line for each thing about the targets that is likely a mistake."""
+    """Return one line for each likely mistake in the targets."""
     found = []
     if n_dropped:
-        found.append(f"{n_dropped} samples are left out: none of their targets counts")
+        found.append(f"{n_dropped} samples are left out: all of their targets are -100 (ignored)")
     if train.dtype != torch.int64 or train.dim() > 1:
         return found
     n_train, n_val = (torch.bincount(y, minlength=n_classes) for y in (train, val))
@@ -40,7 +40,7 @@ def class_warnings(train: Tensor, val: Tensor, n_classes: int, n_dropped: int) -
 
 
 def part_of_training(targets: Tensor, n: int) -> np.ndarray:
-    """Choose n rows with a fixed seed, of class numbers each class in proportion."""
+    """Choose n rows with a fixed seed, stratified by class if the targets are class numbers."""
     rng = np.random.default_rng(0)
     if targets.dtype == torch.int64 and targets.dim() == 1:
         return stratified_rows(targets.numpy(), n, rng)
@@ -48,9 +48,9 @@ def part_of_training(targets: Tensor, n: int) -> np.ndarray:
 
 
 def stratified_rows(labels: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Choose n rows, each class in proportion (largest remainders); returns their sorted numbers.
+    """Choose n rows, stratified by class (largest remainders); return their sorted numbers.
 
-    A larger n contains the smaller ones' rows but for the rounding of a class.
+    Up to the rounding of each class, a larger n contains the rows of a smaller one.
     """
     classes, counts = np.unique(labels, return_counts=True)
     exact = counts * (n / len(labels))

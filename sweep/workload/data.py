@@ -1,7 +1,7 @@
-"""A data set as tensors on the device: uint8 images stay uint8 and are normalised batch by batch.
+"""A data set as tensors on the device; uint8 images stay uint8 and are normalised per batch.
 
-A data set is a function `(config, split)` for the splits "train", "val" and "test", named by
-`_target_` in its YAML. It returns (inputs, targets), or a map-style torch Dataset of such pairs.
+The `_target_` of its YAML is a function `(config, split)` for the splits "train", "val" and "test".
+It returns (inputs, targets), or a map-style torch Dataset of such pairs.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from sweep.workload.split import Augment, Split, mean_and_std
 @dataclass(frozen=True)
 class Data:
     train: Split
-    train_part: Split  # a fixed part of train, as large as val: what train metrics are taken on
+    train_part: Split  # a fixed part of train, at most as large as val, for training metrics
     val: Split
     sha256: str  # of all training and validation samples
     given_classes: int | None = None  # data.n_classes
@@ -42,12 +42,12 @@ class Data:
 
     @property
     def input_shape(self) -> Any:
-        """The shape of a sample; of several tensors a tuple or dict of shapes."""
+        """The shape of a sample; for several input tensors, a tuple or dict of shapes."""
         return map_inputs(lambda t: tuple(t.shape[1:]), self.train.inputs)
 
     @property
     def n_classes(self) -> int:
-        """The number of classes; of floats and of labels that are bools, their number."""
+        """data.n_classes, or the number of classes, or of float or bool targets per sample."""
         targets = self.train.targets
         if self.given_classes is not None:
             return self.given_classes
@@ -57,30 +57,30 @@ class Data:
 
     @property
     def example(self) -> Inputs:
-        """Two samples of zeros."""
+        """A batch of two samples of zeros."""
         return map_inputs(lambda t: torch.zeros(2, *t.shape[1:], dtype=_kind(t)), self.train.inputs)
 
 
 def _kind(tensor: Tensor) -> torch.dtype:
-    """Return the type in which a model is given a tensor."""
+    """Return the dtype in which a model receives a tensor."""
     whole = not tensor.is_floating_point() and tensor.dtype != torch.uint8
     return tensor.dtype if whole else torch.float32
 
 
 def load_data(config: Mapping[str, Any]) -> Data:
-    """Read the training and validation samples; the test samples are not touched."""
+    """Read the training and validation samples, but not the test samples."""
     return load_once(_Config(repr(sorted(config.items())), config))
 
 
 @dataclass(frozen=True)
 class _Config:
-    """A data set's config, which a cache can compare."""
+    """A data set's config that can be the key of a cache."""
 
     key: str
     config: Mapping[str, Any] = field(compare=False)
 
 
-@lru_cache(maxsize=1)  # the jobs of one process share what it has read
+@lru_cache(maxsize=1)  # jobs in the same process read the data once
 def load_once(frozen: _Config) -> Data:
     config = frozen.config
     train, val = read_split(config, "train"), read_split(config, "val")
@@ -107,7 +107,7 @@ def load_once(frozen: _Config) -> Data:
         given_classes=given_classes(config, y, y_val),
     )
     if y.dtype == torch.int64 and data.n_classes < 2:
-        raise BadInput(f"{_data_key(config)}: has one class only, 0")
+        raise BadInput(f"{_data_key(config)}: has only class 0; at least two classes are needed")
     return replace(
         data,
         warnings=tuple(
@@ -130,7 +130,7 @@ def _augment(config: Mapping[str, Any]) -> Augment | None:
 
 
 def _without_uncounted(samples: tuple[Inputs, Tensor]) -> tuple[tuple[Inputs, Tensor], int]:
-    """Leave out samples whose targets are all ignored; return how many."""
+    """Return the samples without those whose targets are all ignored, and how many these are."""
     inputs, targets = samples
     counts = counted_elements(targets) > 0
     if counts.all():
@@ -143,19 +143,19 @@ def _data_key(config: Mapping[str, Any]) -> str:
 
 
 def load_test_split(config: Mapping[str, Any], data: Data) -> Split:
-    """Read the test samples, to be normalised as the training samples are."""
+    """Read the test samples; they are normalised like the training samples."""
     test = read_split(config, "test")
     _check_alike(config, (data.train.inputs, data.train.targets), test, "test")
     (inputs, targets), _ = _without_uncounted(test)
     if targets.dtype == torch.int64 and int(targets.max()) >= data.n_classes:
-        raise BadInput(f"{_data_key(config)}: 'test' has classes beyond the {data.n_classes}")
+        raise BadInput(f"{_data_key(config)}: classes of 'test' must be below {data.n_classes}")
     device = data.train.targets.device
     inputs = map_inputs(lambda t: t.to(device), inputs)
     return replace(data.train, inputs=inputs, targets=targets.to(device), augment=None)
 
 
 def read_split(config: Mapping[str, Any], split: str) -> tuple[Inputs, Tensor]:
-    """Call the function that the data set's `_target_` names and check what it returns."""
+    """Call the function that `_target_` names; return its inputs and targets, checked."""
     key, function = _data_key(config), import_target("data._target_", config.get("_target_"))
     if not inspect.isfunction(function) or not _takes_two(function):
         raise BadInput(f"{key}: must be a function (config, split)")
@@ -178,7 +178,7 @@ def _check_alike(
     other: tuple[Inputs, Tensor],
     split: str,
 ) -> None:
-    """Raise BadInput if samples of a split are not of the kind that is trained on."""
+    """Raise BadInput if samples of a split differ from training samples in shape or dtype."""
     kinds = [
         {
             f"inputs {name}".rstrip(): f"{tuple(tensor.shape[1:])} {tensor.dtype}"

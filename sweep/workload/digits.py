@@ -1,6 +1,6 @@
 """MNIST and Fashion-MNIST from torchvision's files, and the 5,000 digits shipped with this project.
 
-What is read is verified by checksum; the images stay uint8.
+Each file is verified by its checksum when it is read. Images stay uint8.
 """
 
 import gzip
@@ -28,7 +28,7 @@ BUNDLED = Path(__file__).parent / "mnist5k"
 
 @cache
 def checksums() -> dict[str, str]:
-    """Return the SHA256 of each unpacked idx file, by "<data set>/<file>"."""
+    """Return the SHA256 of each uncompressed idx file, by "<data set>/<file>"."""
     lines = (Path(__file__).parent / "SHA256SUMS").read_text().splitlines()
     return {name: digest for digest, name in map(str.split, lines)}
 
@@ -39,12 +39,12 @@ def mnist(config: SimpleNamespace, split: str) -> tuple[Tensor, Tensor]:
 
 
 def fashion_mnist(config: SimpleNamespace, split: str) -> tuple[Tensor, Tensor]:
-    """Return pictures of clothes in MNIST's format and numbers."""
+    """Return pictures of clothes, as many as digits in MNIST and in the same format."""
     return _torchvision_split("FashionMNIST", config, split)
 
 
 def mnist5k(config: SimpleNamespace, split: str) -> tuple[Tensor, Tensor]:
-    """Return 3,000 of the bundled digits for training, 1,000 for validation or 1,000 for a test."""
+    """Return 3,000 of the bundled digits for training, 1,000 for validation or 1,000 for test."""
     images, labels = read_pair(BUNDLED, "mnist5k", "train")
     test = stratified_rows(labels, 1000, np.random.default_rng(0))
     rows = test if split == "test" else _train_or_val(labels, config, split, without=test)
@@ -67,7 +67,7 @@ def _torchvision_split(name: str, config: SimpleNamespace, split: str) -> tuple[
 def _train_or_val(
     labels: np.ndarray, config: SimpleNamespace, split: str, without: np.ndarray | None = None
 ) -> np.ndarray:
-    """Return the rows of one split: stratified, seeded, and without those given away already."""
+    """Return the rows of a split, stratified and seeded; the rows of `without` are left out."""
     free = np.setdiff1d(np.arange(len(labels)), [] if without is None else without)
     seed = _whole_number("split_seed", config.split_seed, 0, 2**32 - 1, "a whole number")
     rng = np.random.default_rng(seed)
@@ -94,7 +94,7 @@ def _as_tensors(images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]
 
 
 def folder_of(name: str, root: Path, download: bool) -> Path:
-    """Return the folder that holds the files, packed or not, after a download if it must be."""
+    """Return the folder with the files (.gz or not); if they are missing, `download` gets them."""
     wanted = [path.removeprefix(f"{name}/") for path in checksums() if path.startswith(f"{name}/")]
     for folder in (root / name / "raw", root):
         if all(_find_file(folder, file) for file in wanted):
@@ -112,11 +112,11 @@ def folder_of(name: str, root: Path, download: bool) -> Path:
 
 
 def _download_files(name: str, root: Path, wanted: Sequence[str]) -> None:
-    """Download files beside their place, verify them, and only then put them there, each at once.
+    """Download files to a temporary folder, verify them, then move each into place in one step.
 
-    So a command that is killed leaves no half a file, and two may do it at the same time.
+    So a killed command leaves no partial file, and two commands can download at the same time.
     """
-    import torchvision  # takes two seconds, so only where it must be
+    import torchvision  # takes two seconds, so only if it is needed
 
     new = [folder for folder in (root, *root.parents) if not folder.exists()]
     root.mkdir(parents=True, exist_ok=True)

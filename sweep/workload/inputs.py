@@ -1,4 +1,4 @@
-"""What a model is given: one tensor, or several as a tuple or a dict, the sample axis first."""
+"""A model's inputs: one tensor, or a tuple or dict of tensors; the first axis is the samples."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ def map_inputs(function: Callable[[Tensor], Any], inputs: Inputs) -> Any:
 
 
 def input_tensors(inputs: Inputs) -> dict[str, Tensor]:
-    """Return the tensors by their names: of a tuple their places, of one tensor ""."""
+    """Return the tensors by name: a dict's keys, a tuple's positions as text, "" for one tensor."""
     if isinstance(inputs, Tensor):
         return {"": inputs}
     if isinstance(inputs, dict):
@@ -28,14 +28,14 @@ def input_tensors(inputs: Inputs) -> dict[str, Tensor]:
 
 
 def call_with(model: Callable[..., Any], inputs: Inputs) -> Any:
-    """Call a model: with a tensor, the parts of a tuple by position, those of a dict by name."""
+    """Call a model with a tensor, with a tuple by position, or with a dict by keyword."""
     if isinstance(inputs, Tensor):
         return model(inputs)
     return model(**inputs) if isinstance(inputs, dict) else model(*inputs)
 
 
 def map_named(function: Callable[[str, Tensor], Tensor], inputs: Inputs) -> Inputs:
-    """Apply a function to the name and the tensor of each of the inputs."""
+    """Apply a function to the name and the tensor of each input."""
     done = {name: function(name, tensor) for name, tensor in input_tensors(inputs).items()}
     if isinstance(inputs, Tensor):
         return done[""]

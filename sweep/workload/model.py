@@ -1,4 +1,4 @@
-"""A model's class and config, from the class that its YAML names and the numbers beside it."""
+"""Builds a model from the class that its YAML names and the other keys of that YAML."""
 
 import dataclasses
 import inspect
@@ -39,7 +39,7 @@ def model_builder(
     """Return a function that builds the plain model of one trial.
 
     The class gets one config object: the dataclass that annotates it in `__init__(self, config)`,
-    or a plain namespace. Where it takes anything else it is called by keyword, as Hydra would.
+    or a plain namespace. A class with other arguments is called by keyword, as Hydra would.
     """
     cls = model_class(str(model.get("_target_")))
     numbers = {str(key): value for key, value in model.items() if key != "_target_"}
@@ -47,9 +47,9 @@ def model_builder(
         if is_rate(key) and isinstance(value, int | float):
             check_rate(f"model.{key}", value)
         if key in ("input_shape", "n_classes"):
-            raise BadInput(f"model.{key}={value}: is given by the data")
+            raise BadInput(f"model.{key}={value}: comes from the data; leave it out of the YAML")
         if key == "dropout":
-            raise BadInput(f"model.dropout={value}: is what is searched; leave it out of the YAML")
+            raise BadInput(f"model.dropout={value}: is searched; leave it out of the YAML")
     given = {"dropout": dropout, "input_shape": input_shape, "n_classes": n_classes}
     schema = config_class(cls)
     if schema is not None:
@@ -64,7 +64,7 @@ def model_builder(
 def _config_object(
     schema: Any, model: Mapping[str, Any], numbers: Mapping[str, Any], given: Mapping[str, Any]
 ) -> Any:
-    """Return the model's own dataclass with its numbers; it need not have all that is given."""
+    """Return the model's config dataclass; it must have dropout, but not all that is given."""
     fields = {field.name for field in dataclasses.fields(schema)}
     if "dropout" not in fields:
         name = schema.__name__
@@ -82,7 +82,7 @@ def _config_object(
 def _keyword_arguments(
     cls: type[nn.Module], numbers: Mapping[str, Any], given: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """Return the arguments of a class called by keyword, or None where it takes one config."""
+    """Return the arguments of a class that is called by keyword, or None if it takes one config."""
     parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
     named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     required = [p.name for p in named if p.default is p.empty]
@@ -96,20 +96,20 @@ def _keyword_arguments(
     key = f"model._target_={cls.__module__}.{cls.__qualname__}"
     if missing := [name for name in required if name not in offered]:
         raise BadInput(
-            f"{key}: needs {', '.join(missing)}, which the YAML does not give; or let it take one "
+            f"{key}: needs {', '.join(missing)}, which the YAML does not set; or let it take one "
             "config object with dropout, input_shape, n_classes and the numbers of the YAML"
         )
     if unknown := [name for name in numbers if name not in takes]:
-        raise BadInput(f"model.{unknown[0]}={numbers[unknown[0]]}: {cls.__name__} takes no such")
+        raise BadInput(f"model.{unknown[0]}={numbers[unknown[0]]}: unknown to {cls.__name__}")
     if not any(is_rate(name) for name in takes & offered.keys()):
         raise BadInput(
-            f"{key}: takes no dropout; __init__ must take one config object, or dropout by keyword"
+            f"{key}: takes no dropout; __init__ must take one config object or an argument dropout"
         )
     return {name: value for name, value in offered.items() if name in takes}
 
 
 def with_lazy_weights(model: nn.Module, example: Inputs | None) -> nn.Module:
-    """Give lazy layers their weights, which they draw in their first forward pass."""
+    """Initialise lazy layers by a forward pass on an example, in evaluation mode."""
     if example is not None and any(map(is_lazy, model.parameters())):
         training = model.training
         with torch.no_grad():
@@ -123,18 +123,18 @@ def described_model(model: Mapping[str, Any]) -> str:
 
 
 def config_class(cls: type[nn.Module]) -> Any:
-    """Return the dataclass that annotates the only argument of the model, or None."""
+    """Return the dataclass that annotates the first argument of the model's __init__, or None."""
     parameters = list(inspect.signature(cls.__init__).parameters)[1:]
     try:
         hints = typing.get_type_hints(cls.__init__)
-    except NameError:  # of what is imported for type checkers only
+    except NameError:  # of a name that is imported for type checkers only
         return None
     schema = hints.get(parameters[0]) if parameters else None
     return schema if dataclasses.is_dataclass(schema) else None
 
 
 def model_variants(model: Mapping[str, Any], axes: Sequence[Axis]) -> list[dict[str, Any]]:
-    """Return the model as configured and at each end of each of its searched numbers."""
+    """Return the model's config, then one for each end of each searched number of the model."""
     return [dict(model)] + [
         {**model, axis.key.removeprefix("model."): end}
         for axis in axes
@@ -144,9 +144,9 @@ def model_variants(model: Mapping[str, Any], axes: Sequence[Axis]) -> list[dict[
 
 
 def tried_rates(axes: Sequence[Axis]) -> list[float]:
-    """Return the rates that a model is tried at: those searched, the middle one first, and no 0.
+    """Return up to 8 rates to try a model at: the searched ones, the middle one first, without 0.
 
-    At 0 nothing would be seen to drop.
+    At rate 0 no call would be seen to drop.
     """
     axis = next((axis for axis in axes if axis.key == "dropout"), None)
     if axis is None:
@@ -158,7 +158,7 @@ def tried_rates(axes: Sequence[Axis]) -> list[float]:
 
 
 def check_numbers(model: Mapping[str, Any], axes: Sequence[Axis]) -> None:
-    """Raise BadInput where the model's own config refuses a number; needs no data."""
+    """Raise BadInput if the model's own config rejects a number; needs no data."""
     for variant in model_variants(model, axes):
         first: BadInput | None = None
         for rate in tried_rates(axes):

@@ -1,4 +1,4 @@
-"""What a user's data function returns, as tensors to train on; or refused in one line."""
+"""Turns what a user's data function returns into tensors, or raises BadInput."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,15 +12,15 @@ from tqdm import tqdm
 from sweep.errors import BadInput
 from sweep.workload.inputs import Inputs, input_tensors, map_inputs
 
-IGNORED = -100  # a target that does not count, as in torch.nn.functional.cross_entropy
-READ_TWICE = 16  # items of a Dataset: a random transform changes one of them almost surely
+IGNORED = -100  # a class number that does not count, as in torch.nn.functional.cross_entropy
+READ_TWICE = 16  # about so many items of a Dataset; a random transform changes one almost surely
 ALLOWED = "must return (inputs, targets) or a map-style Dataset of such pairs"
 
 
 def as_samples(key: str, split: str, returned: Any) -> tuple[Inputs, Tensor]:
-    """Return checked inputs and targets, the sample axis first; raise BadInput.
+    """Return inputs and targets as tensors whose first axis is the samples.
 
-    Targets are int64 class numbers, floats or bools.
+    Targets are int64 class numbers, floats or bools. Raises BadInput if they cannot be trained on.
     """
     if isinstance(returned, Dataset):
         returned = _stacked(key, split, returned)
@@ -38,7 +38,7 @@ def as_samples(key: str, split: str, returned: Any) -> tuple[Inputs, Tensor]:
 
 
 def counted_elements(targets: Tensor) -> Tensor:
-    """Return how many elements of each sample's targets count, (N,)."""
+    """Return how many class numbers of each sample count, (N,); 1 for float and bool targets."""
     if targets.is_floating_point() or targets.dtype == torch.bool:
         return torch.ones(len(targets), dtype=torch.float64, device=targets.device)
     counted = (targets != IGNORED).reshape(len(targets), -1)
@@ -87,12 +87,12 @@ def _check_inputs(key: str, split: str, inputs: Inputs, targets: Tensor) -> None
         seen = f"{tuple(tensor.shape)} {tensor.dtype}, {tensor.layout} on {tensor.device}"
         if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_complex():
             raise BadInput(
-                f"{key}: {what} of {split!r} must be numbers, dense and on the CPU, not {seen}"
+                f"{key}: {what} of {split!r} must be dense real tensors on the CPU, not {seen}"
             )
         if tensor.dim() == 0 or len(tensor) != len(targets) or not len(tensor):
             raise BadInput(
                 f"{key}: {what} {tuple(tensor.shape)} and targets {tuple(targets.shape)} of "
-                f"{split!r} must be of one length, the sample axis first, and not empty"
+                f"{split!r} must have the same length, above 0, along their first axis"
             )
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise BadInput(f"{key}: {what} of {split!r} must be finite")
@@ -100,7 +100,7 @@ def _check_inputs(key: str, split: str, inputs: Inputs, targets: Tensor) -> None
 
 def _check_targets(key: str, split: str, targets: Tensor) -> None:
     if targets.layout != torch.strided or targets.device.type != "cpu" or targets.is_complex():
-        raise BadInput(f"{key}: targets of {split!r} must be numbers, dense and on the CPU")
+        raise BadInput(f"{key}: targets of {split!r} must be a dense real tensor on the CPU")
     if targets.is_floating_point():
         if not targets.isfinite().all():
             raise BadInput(f"{key}: targets of {split!r} must be finite")
@@ -109,14 +109,14 @@ def _check_targets(key: str, split: str, targets: Tensor) -> None:
         if len(wrong):
             raise BadInput(
                 f"{key}: targets of {split!r} have {int(wrong[0])}; class numbers must be 0 or "
-                f"more, or {IGNORED} for what does not count"
+                f"more, or {IGNORED} to be ignored"
             )
         if not (targets != IGNORED).any():
-            raise BadInput(f"{key}: no target of {split!r} counts: all are {IGNORED}")
+            raise BadInput(f"{key}: targets of {split!r} must not all be {IGNORED} (ignored)")
 
 
 def _stacked(key: str, split: str, dataset: Dataset[Any]) -> tuple[Any, Any]:
-    """Read a map-style Dataset once and stack its items."""
+    """Read and stack the items of a map-style Dataset; some are read twice and must not differ."""
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
         raise BadInput(f"{key}: {ALLOWED}, not a {type(dataset).__name__} without a length")
     n = len(dataset)
@@ -125,8 +125,8 @@ def _stacked(key: str, split: str, dataset: Dataset[Any]) -> tuple[Any, Any]:
     for i in range(0, n, max(1, n // READ_TWICE)):
         if not _same(_pair(key, split, dataset[i]), _pair(key, split, dataset[i])):
             raise BadInput(
-                f"{key}: item {i} of {split!r} differs when it is read twice; leave random "
-                "transforms out and name them in data.augment=<path of a function inputs -> inputs>"
+                f"{key}: item {i} of {split!r} differs when it is read twice; move random "
+                "transforms to data.augment=<path of a function inputs -> inputs>"
             )
     bar = tqdm(range(n), f"reading {split}", leave=False, delay=1.0, dynamic_ncols=True)
     items = [_pair(key, split, dataset[i]) for i in bar]
@@ -135,7 +135,7 @@ def _stacked(key: str, split: str, dataset: Dataset[Any]) -> tuple[Any, Any]:
         return inputs, torch.stack([torch.as_tensor(y) for _, y in items])
     except (RuntimeError, TypeError, ValueError) as error:
         raise BadInput(
-            f"{key}: items of {split!r} must be alike, numbers of one shape and type ({error})"
+            f"{key}: items of {split!r} must be numbers of the same shape and type ({error})"
         ) from None
 
 
@@ -163,12 +163,12 @@ def _same(one: Any, other: Any) -> bool:
         return all(map(_same, one, other))
     try:
         return torch.equal(torch.as_tensor(one), torch.as_tensor(other))
-    except (RuntimeError, TypeError, ValueError):  # what is no number is refused when it is stacked
+    except (RuntimeError, TypeError, ValueError):  # not numbers: stacking them fails later
         return True
 
 
 def converted(inputs: Inputs, normalize: bool) -> Inputs:
-    """Return inputs as they are kept: uint8 that are no images are whole numbers as others are."""
+    """Return inputs as they are kept: without `normalize`, uint8 are no images and become int64."""
     if normalize:
         return inputs
     return map_inputs(lambda t: t.to(torch.int64) if t.dtype == torch.uint8 else t, inputs)

@@ -1,4 +1,4 @@
-"""Samples as tensors on a device, handed out batch by batch."""
+"""Samples as tensors on a device, from which batches are indexed."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,12 +17,12 @@ Augment = Callable[[Any], Any]  # inputs -> inputs of a training batch
 
 @dataclass(frozen=True)
 class Split:
-    """Samples, indexed by a tensor of rows of any shape."""
+    """Samples that are indexed by a tensor of row numbers of any shape."""
 
     inputs: Inputs  # of N samples
     targets: Tensor  # (N, ...) int64, float or bool
-    scales: Scales = field(default_factory=dict)  # of each tensor of images: mean and std / 255
-    dtype: torch.dtype = torch.float32  # of the floats it hands out
+    scales: Scales = field(default_factory=dict)  # mean and std of images / 255, by input name
+    dtype: torch.dtype = torch.float32  # of floats in batches
     augment: Augment | None = None
 
     def __len__(self) -> int:
@@ -41,16 +41,16 @@ class Split:
 
     @cached_property
     def counts(self) -> Tensor:
-        """How many elements of each sample's targets count, (N,)."""
+        """How many class numbers of each sample count, (N,); 1 for float and bool targets."""
         return counted_elements(self.targets)
 
     def share(self, rows: Tensor) -> Tensor:
-        """Return the part of all counted elements that lies in rows (S, B), for each of S."""
+        """Return the part of all counted targets that is in rows (S, B), for each seed (S,)."""
         return self.counts[rows].sum(-1) / self.counts.sum()
 
 
 def mean_and_std(images: Tensor) -> tuple[float, float]:
-    """Return both of images / 255, exact and without a float copy."""
+    """Return the mean and std of images / 255, exactly and without a float copy; a std 0 as 1."""
     counts = torch.bincount(images.flatten(), minlength=256).double()
     values = torch.arange(256).double() / 255
     mean = (counts * values).sum() / counts.sum()

@@ -28,6 +28,7 @@ VALUES += " .. models.mlp.MLP os.system {a:1} [] [0.1] é \U0001f600 % {x} \\ :=
 SANE = """
     train.epochs=2 train.epochs=1,2 train.batch_size=1 train.batch_size=100,128 train.lr=0.1
     train.lr=1e-5,1e-3 train.lr=tag(log,interval(1e-4,1e-2)) train.weight_decay=interval(0,0.5)
+    train.optimizer=sgd train.momentum=0.9 train.nesterov=true train.clip_norm=1 train.warmup=0.5
     train.schedule=cosine train.loss=mse train.precision=bf16 train.fuse=1 study.n_trials=1
     study.n_trials=3 study.generation=3 study.seeds=2 study.metric=val_error study.baseline=false
     study.confirm=false study.robustness=true study.prune=halving study.each=[model.width]

@@ -7,7 +7,7 @@ from hydra.types import RunMode
 
 from sweep.command.plan import read_plans
 from sweep.errors import BadInput
-from tests.conftest import CONF
+from sweep.places import CONF, PRIMARY
 
 DEFAULT = ["dropout=interval(0, 0.8)"]
 
@@ -16,7 +16,7 @@ def plan(*overrides):
     """Return the studies that a command line makes."""
     with initialize_config_dir(str(CONF), version_base="1.3", job_name="run"):
         loader = GlobalHydra.instance().config_loader()
-        base = loader.load_configuration("config", list(overrides), run_mode=RunMode.MULTIRUN)
+        base = loader.load_configuration(PRIMARY, list(overrides), run_mode=RunMode.MULTIRUN)
         return read_plans(loader, base, DEFAULT, list(overrides))
 
 
@@ -46,7 +46,7 @@ def test_all_lists_are_every_combination_once_in_one_generation():
 def test_several_searched_numbers_need_another_sampler():
     assert plan("model.width=64,128")[0].sampler == "tpe"
     assert plan("model.width=64,128", "sampler=gp")[0].sampler == "gp"
-    with pytest.raises(BadInput, match="sampler=zoom: searches dropout alone"):
+    with pytest.raises(BadInput, match="sampler=zoom: searches only dropout"):
         plan("model.width=64,128", "sampler=zoom")
 
 

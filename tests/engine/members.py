@@ -7,7 +7,7 @@ from torch import nn
 
 from sweep.command.config import TrainConfig
 from sweep.command.rate import built_rate
-from sweep.engine.optimizer import AdamWSettings
+from sweep.engine.optimizer import OptimizerNumbers
 from sweep.engine.population import Population
 from sweep.engine.proof import prove_way
 from sweep.engine.setting import Candidates, Setting
@@ -29,7 +29,7 @@ def split_in_two(x, y, n):
 def setting(model: type[nn.Module], rate: float, config: TrainConfig, data: Data) -> Setting:
     given = {"n_classes": data.n_classes, "input_shape": data.input_shape}
     numbers = SimpleNamespace(dropout=rate, **given)
-    return Setting(lambda: model(numbers), AdamWSettings(config.lr, config.weight_decay))
+    return Setting(lambda: model(numbers), OptimizerNumbers(config.lr, config.weight_decay))
 
 
 def settings(model, config, data, rates=RATES, zero=False):

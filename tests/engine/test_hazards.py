@@ -14,7 +14,7 @@ from sweep.command.config import TrainConfig
 from sweep.engine import generators, layers
 from sweep.engine.fused import Fused
 from sweep.engine.noise import order_and_keys
-from sweep.engine.optimizer import StackedAdamW
+from sweep.engine.optimizer import StackedOptimizer
 from sweep.engine.population import Population
 from sweep.engine.vmapped import Skeleton
 from sweep.errors import Differs
@@ -36,7 +36,7 @@ from tests.engine.members import (
 
 CONFIG = TrainConfig(epochs=2, batch_size=4, lr=0.01)  # of 18 whole steps an epoch: traced after 16
 FUSED = Way("fused")
-ANEW = "which is no parameter and no buffer"
+ANEW = "which is neither a parameter nor a buffer"
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +243,7 @@ def test_forward_that_becomes_another_is_seen_within_epochs(data, switch):
 
 
 @pytest.mark.parametrize(
-    "model, why", [(h.RateInBand, "acts outside"), (h.CallsInBand, "calls are others")]
+    "model, why", [(h.RateInBand, "acts outside"), (h.CallsInBand, "calls differ between rates")]
 )
 def test_model_that_is_another_between_the_rates_of_the_proof_is_not_fused(model, why, data):
     assert proven(model, CONFIG, data).fused
@@ -314,14 +314,14 @@ def lost_buffers(patch):
 
 
 def wrong_decay(patch):
-    real = StackedAdamW.__init__
+    real = StackedOptimizer.__init__
 
     def init(self, *args, **kwargs):
         real(self, *args, **kwargs)
-        for group in self.adamw.param_groups:
+        for group in self.inner.param_groups:
             group["weight_decay"] *= 1.05
 
-    patch.setattr(StackedAdamW, "__init__", init)
+    patch.setattr(StackedOptimizer, "__init__", init)
 
 
 def wrong_evaluation(patch):

@@ -13,7 +13,7 @@ from sweep.command.rate import TINY
 from sweep.command.space import Axis
 from sweep.engine.inspection import try_out
 from sweep.engine.noise import order_and_keys
-from sweep.engine.optimizer import AdamWSettings
+from sweep.engine.optimizer import OptimizerNumbers
 from sweep.engine.population import FUSED, Population
 from sweep.engine.proof import prove_way
 from sweep.engine.setting import Candidates, Setting
@@ -35,12 +35,12 @@ def build(name, rate=0.0, **numbers):
 
 
 def population(name, rates, seeds, way=FUSED):
-    settings = [Setting(build(name, rate), AdamWSettings(1e-3, 0.01)) for rate in rates]
+    settings = [Setting(build(name, rate), OptimizerNumbers(1e-3, 0.01)) for rate in rates]
     return Population(settings, seeds, TrainConfig(batch_size=50), DEVICE, torch.float64, way)
 
 
 def setting(name, rate):
-    return Setting(build(name, rate), AdamWSettings(1e-3, 0.01))
+    return Setting(build(name, rate), OptimizerNumbers(1e-3, 0.01))
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def test_it_is_proven_to_be_plain_pytorch(name, few):
     way = prove_way(some, config, Data(few, few, few, ""), DEVICE)
     on_cpu = name == "cnn" and DEVICE.type == "cpu"
     assert (way.kind, way.why) == (
-        ("plain", "convolutions on a CPU are faster so") if on_cpu else ("fused", "")
+        ("plain", "convolutions on a CPU are faster one by one") if on_cpu else ("fused", "")
     )
 
 
@@ -159,7 +159,7 @@ def test_rate_0_member_is_the_plain_network(name, few):
 
 @every_model
 def test_overfits_64_digits(name, few):
-    settings = [Setting(build(name), AdamWSettings(3e-3, 0.0))]
+    settings = [Setting(build(name), OptimizerNumbers(3e-3, 0.0))]
     members = Population(settings, [0], TrainConfig(batch_size=64), DEVICE)
     some = Split(few.inputs[:64], few.targets[:64], few.scales)
     for epoch in range(300):
@@ -186,7 +186,7 @@ def test_wrong_numbers_are_refused_in_one_line(name):
     [
         ("rnn", {"cell": "elman"}, "cell must be one of gru, lstm"),
         ("transformer", {"width": 66}, "must be a multiple of n_head"),
-        ("transformer", {"patch": 5}, "not cut evenly by a patch of 5"),
+        ("transformer", {"patch": 5}, "patch 5 does not divide"),
     ],
 )
 def test_numbers_that_do_not_fit_together(name, numbers, complaint):

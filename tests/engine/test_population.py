@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from models.mlp import MLP, MLPConfig
 from sweep.command.config import TrainConfig
 from sweep.engine.noise import order_and_keys
-from sweep.engine.optimizer import AdamWSettings
+from sweep.engine.optimizer import OptimizerNumbers
 from sweep.engine.population import FUSED, Population
 from sweep.engine.setting import Setting
 from sweep.work import Way
@@ -25,7 +25,7 @@ RATES = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
 
 def setting(rate, lr=1e-3, weight_decay=0.01, width=32, model=MLP):
     config = MLPConfig(dropout=rate, width=width)
-    return Setting(lambda: model(config), AdamWSettings(lr, weight_decay))
+    return Setting(lambda: model(config), OptimizerNumbers(lr, weight_decay))
 
 
 PLAIN = Way("plain")
@@ -142,13 +142,13 @@ def test_learning_rate_and_weight_decay_are_the_trials_own(digits, way):
 def test_cosine_schedule_is_torchs(digits, way):
     members = population([setting(0.0)], seeds=[0], way=way, schedule="cosine", epochs=4)
     engine = members.engine
-    adamw = engine.optimizers[0] if way is PLAIN else engine.optimizer.adamw
+    adamw = engine.optimizers[0] if way is PLAIN else engine.optimizer.inner
     weight = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.AdamW([weight], lr=1e-3)
     oracle = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=4)
     for epoch in range(4):
-        assert math.isclose(adamw.param_groups[0]["lr"], oracle.get_last_lr()[0])
         members.train_epoch(digits.train, epoch)
+        assert math.isclose(adamw.param_groups[0]["lr"], oracle.get_last_lr()[0])
         optimizer.step()
         oracle.step()
 

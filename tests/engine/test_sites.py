@@ -16,7 +16,7 @@ from sweep.command.config import TrainConfig
 from sweep.command.rate import TINY
 from sweep.engine import generators
 from sweep.engine.noise import Noise, hashed_uniform, order_and_keys, site_keys
-from sweep.engine.optimizer import AdamWSettings
+from sweep.engine.optimizer import OptimizerNumbers
 from sweep.engine.population import Population
 from sweep.engine.setting import Setting
 from sweep.engine.site import Alone, Sites
@@ -32,7 +32,8 @@ SHAPE = torch.Size((6, 4, 5, 3))
 def population(request):
     configs = [MLPConfig(rate, input_dropout=rate / 2, width=512) for rate in RATES]
     settings = [
-        Setting(lambda config=config: MLP(config), AdamWSettings(1e-3, 0.0)) for config in configs
+        Setting(lambda config=config: MLP(config), OptimizerNumbers(1e-3, 0.0))
+        for config in configs
     ]
     way = Way(request.param)
     return Population(settings, SEEDS, TrainConfig(), DEVICE, torch.float64, way)

@@ -7,7 +7,7 @@ import pytest
 from models.mlp import MLP, MLPConfig
 from sweep.answer.gain import LOOKS, gain
 from sweep.command.config import TrainConfig
-from sweep.engine.optimizer import AdamWSettings
+from sweep.engine.optimizer import OptimizerNumbers
 from sweep.engine.population import Population
 from sweep.engine.setting import Setting
 from sweep.study import confirm
@@ -29,7 +29,7 @@ def test_conclusion_at_a_third_and_three_times_the_learning_rate(sweep, capsys):
         assert there["lr"] == pytest.approx(lr)
         settings = [
             Setting(
-                lambda rate=rate: MLP(MLPConfig(dropout=rate, width=16)), AdamWSettings(lr, 0.01)
+                lambda rate=rate: MLP(MLPConfig(dropout=rate, width=16)), OptimizerNumbers(lr, 0.01)
             )
             for rate in (0.0, rate)
         ]

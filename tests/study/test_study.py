@@ -10,7 +10,7 @@ from models.mlp import MLP, MLPConfig
 from sweep.answer.best import best
 from sweep.command.config import TrainConfig
 from sweep.command.space import Axis
-from sweep.engine.optimizer import AdamWSettings
+from sweep.engine.optimizer import OptimizerNumbers
 from sweep.engine.population import Population
 from sweep.engine.setting import Setting
 from sweep.errors import DataUnavailable
@@ -31,7 +31,9 @@ def test_a_list_is_trained_rate_by_rate_as_a_population_alone(sweep):
     }
     data = load_data(config).to(DEVICE)
     settings = [
-        Setting(lambda rate=rate: MLP(MLPConfig(dropout=rate, width=16)), AdamWSettings(1e-3, 0.01))
+        Setting(
+            lambda rate=rate: MLP(MLPConfig(dropout=rate, width=16)), OptimizerNumbers(1e-3, 0.01)
+        )
         for rate in (0.0, 0.5, 0.2)
     ]
     members = Population(settings, [0, 1], TrainConfig(), DEVICE)

@@ -304,14 +304,14 @@ def test_a_class_that_only_the_test_set_has_is_refused(monkeypatch):
     splits = {"train": (FLOATS, CLASSES), "val": (FLOATS, CLASSES), "test": (FLOATS, CLASSES + 1)}
     monkeypatch.setattr(data, "own", lambda config, split: splits[split], raising=False)
     config = {"_target_": "sweep.workload.data.own", "case": "classes"}
-    with pytest.raises(BadInput, match="'test' has classes beyond the 2"):
+    with pytest.raises(BadInput, match="classes of 'test' must be below 2"):
         data.load_test_split(config, data.load_data(config))
 
 
 def test_what_ends_the_program_is_refused_instead(tmp_path, monkeypatch):
     (tmp_path / "leaves_at_once.py").write_text("raise SystemExit(5)")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(BadInput, match="cannot be imported: it ends"):
+    with pytest.raises(BadInput, match="cannot be imported: it exits"):
         data.read_split({"_target_": "leaves_at_once.read"}, "train")
     monkeypatch.setattr(data, "own", lambda config, split: sys.exit(7), raising=False)
     with pytest.raises(BadInput, match="SystemExit: 7"):
@@ -325,7 +325,7 @@ def test_gradients_are_left_behind_and_one_class_is_none(monkeypatch):
         {"_target_": "sweep.workload.data.own", "case": "grown"}
     ).train.inputs.requires_grad
     monkeypatch.setattr(data, "own", lambda config, split: (FLOATS, 0 * CLASSES), raising=False)
-    with pytest.raises(BadInput, match="has one class only"):
+    with pytest.raises(BadInput, match="has only class 0"):
         data.load_data({"_target_": "sweep.workload.data.own", "case": "alone"})
 
 

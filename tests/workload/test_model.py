@@ -251,7 +251,7 @@ def test_models_as_people_write_them_are_taken(name):
     [
         (
             "Deaf",
-            r"the same at 0\.25 and 0\.75: all that drops is dropout at rate 0\.25 \(tests/",
+            r"the same at 0\.25 and 0\.75: the only dropout is dropout at rate 0\.25 \(tests/",
         ),
         ("Without", "dropout is searched, but .*: nothing drops"),
         ("Narrow", r"gives \(5,\) for a sample, not the 10 classes"),
@@ -264,7 +264,7 @@ def test_models_as_people_write_them_are_taken(name):
         ("Mute", r"model\.units=8: AssertionError \(tests/workload/test_model\.py:"),
         ("Leaver", "model.units=8: 5"),
         ("Bare", "has no parameter to train"),
-        ("Needy", "needs heads, which the YAML does not give"),
+        ("Needy", "needs heads, which the YAML does not set"),
         ("Dry", "takes no dropout"),
         ("Missing", "cannot be imported"),
         ("attempt", r"must be a subclass of torch\.nn\.Module"),
@@ -278,7 +278,7 @@ def test_models_that_cannot_be_searched_are_refused(name, complaint):
 
 def test_the_rate_belongs_in_no_yaml():
     model = {"_target_": f"{HERE}.Plain", "units": 8, "dropout": 0.3}
-    with pytest.raises(BadInput, match=r"model\.dropout=0\.3: is what is searched"):
+    with pytest.raises(BadInput, match=r"model\.dropout=0\.3: is searched"):
         model_builder(model, 0.5, (1, 28, 28), 10)
 
 
@@ -291,9 +291,9 @@ def test_a_rate_that_no_module_uses_is_refused():
 
 def test_dropout_before_batch_normalisation_is_worth_a_warning():
     (warning,) = attempt("Normed")
-    assert warning.startswith("dropout stands before norm (BatchNorm1d)")
+    assert warning.startswith("dropout is before norm (BatchNorm1d)")
     (warning,) = attempt("Mixing")
-    assert warning == "what the model says of a sample in evaluation depends on its batch"
+    assert warning == "in evaluation the outputs for a sample depend on its batch"
 
 
 @pytest.mark.parametrize(
