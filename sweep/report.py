@@ -33,7 +33,10 @@ def report_again(arguments: list[str]) -> int:
         hint = "not a study folder: give runs/<study> with a study.db, or add study.storage=<URL>"
         raise BadInput(f"{' '.join(arguments)}: {hint}")
     study = load_study(url, folder.name)
-    if not any(trial.state.name == "COMPLETE" for trial in study.get_trials(deepcopy=False)):
+    trained = [trial.user_attrs.get("trained") for trial in study.get_trials(deepcopy=False)]
+    if any(summary and "metrics" not in summary for summary in trained):
+        raise BadInput(f"{folder.name}: was begun with an older version; run its command again")
+    if not any(trained):
         print(f"{folder.name}: no trial is finished yet")
         return 0
     folder.mkdir(parents=True, exist_ok=True)

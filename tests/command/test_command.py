@@ -51,7 +51,7 @@ BAD = [
     (["droput=0.3,0.4"], "droput"),
     (["model.wdith=64"], "wdith"),
     (["model.dropout=0.3"], "use dropout="),
-    (["model=nope"], "model=nope: must be one of cnn, mlp, rnn, transformer"),
+    (["model=nope"], "model=nope: must be one of cnn, gpt, mlp, rnn, transformer"),
     (["model=mlp,nope"], "model=nope: must be one of"),
     (["study.n_trials=0"], "study.n_trials=0: must be from 1 to 10000"),
     (["study.n_trials=1.5"], "study.n_trials=1.5"),

@@ -19,8 +19,8 @@ from sweep.engine.population import Population
 from sweep.engine.vmapped import Skeleton
 from sweep.errors import Differs
 from sweep.work import Way
-from tests.engine import hazards as h
 from tests.conftest import DEVICE
+from tests.engine import hazards as h
 from tests.engine.members import (
     PLAIN,
     RATES,

@@ -178,7 +178,8 @@ def test_a_job_that_always_dies_fails_its_own_trials_only(tmp_path):
         *(*rest, "study.max_retries=1", "train.fuse=2", "study.confirm=false"),
         PYTHONPATH=f"{tmp_path}:{ROOT}",
     )
-    assert code == 0 and err.count("warning: a job was lost") == 2, err
+    # a third time if another job was lost with the pool while it tried the model out
+    assert code == 0 and err.count("warning: a job was lost") in (2, 3), err
     trials = load_study(tmp_path / "runs" / "mine").trials
     assert [t.state.name for t in trials] == ["FAIL", "COMPLETE", "COMPLETE", "COMPLETE"]
     assert trials[0].user_attrs["reason"].startswith("lost with its job 2 times: ")

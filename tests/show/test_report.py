@@ -152,7 +152,7 @@ def test_words_of_each_verdict(answered):
     assert "(95%: 0.0100 to 0.0300, 5 fresh seeds)" in text
     answer["verdict"] = answer["gain"]["verdict"] = "no evidence"
     answer["gain"]["needed"] = 40
-    assert "about 40 seeds would resolve" in "\n".join(answer_sentences(answer))
+    assert "about 40 seeds would be needed to resolve" in "\n".join(answer_sentences(answer))
     answer["verdict"] = "no dropout"
     assert "no dropout is best" in "\n".join(answer_sentences(answer))
     answer["best"]["dropout"] |= {"low": 0.1, "high": 0.5, "values": [0.1, 0.3, 0.5]}

@@ -70,7 +70,9 @@ def test_tensorboard_shows_each_trial_epoch_by_epoch(sweep):
     for trial, name in zip(load_study(folder).trials, ("0.0000", "0.4000"), strict=True):
         events = EventAccumulator(str(folder / f"dropout={name}_trial={trial.number:03d}"))
         events.Reload()
-        tags = set(curves.TAGS.values())
+        metrics = ["train_loss_dropout_on", *trial.user_attrs["trained"]["metrics"]]
+        tags = {curves.tag_of(metric) for metric in metrics}
+        assert {"loss/val", "error/val", "gap/loss"} < tags
         assert set(events.Tags()["scalars"]) == tags | {
             end for tag in tags for end in curves.band_tags(tag)
         }
