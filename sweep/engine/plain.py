@@ -78,7 +78,7 @@ def run_once(
     noise = Noise()
     noise.begin(torch.full((1, 1), 20_070, dtype=torch.int32, device=device_of(x)))
     with generators.restoring_states():
-        generators.seed_generators(ALL, 0)
+        generators.seed_generators(ALL, generators.NOBODYS)
         with Sites(Alone(noise, force), noting, dropping) as sites:
             own = map_inputs(Tensor.clone, x)  # as forward may write into it
             return outputs_of(model, own, config), sites

@@ -75,9 +75,10 @@ def _show(some: Candidates, x: Inputs, config: TrainConfig, data: Data) -> None:
     if acts_outside(some, x, config, data.train.dtype):
         raise Differs("its rate acts outside dropout calls too")
     plain, fused = Plain(*arguments), Fused(*arguments)
-    for batch, keys, step in _steps(double.train, exact, device):
-        _compare_step(plain, fused, batch, keys, step, bound)
-    _compare_evaluation(plain, fused, double.val, exact, bound)
+    with generators.restoring_states():
+        for batch, keys, step in _steps(double.train, exact, device):
+            _compare_step(plain, fused, batch, keys, step, bound)
+        _compare_evaluation(plain, fused, double.val, exact, bound)
 
 
 def _plain_steps(

@@ -109,6 +109,16 @@ TWINS = [  # a model, one that does the same, and why it is plain; or it is fuse
 ]
 
 
+def test_model_that_seeds_as_the_process_was_seeded_is_seen(data):
+    with torch.random.fork_rng():
+        torch.manual_seed(3)  # as the model does in forward
+        way = proven(h.SeedsItself, CONFIG, data)
+        assert way.why.startswith("as one program it fails")
+        mine = trained(settings(h.SeedsItself, CONFIG, data), SEEDS, CONFIG, data)
+    twin = trained(settings(h.SeededBefore, CONFIG, data), SEEDS, CONFIG, data)
+    assert distance(mine[0], twin[0]) < 1e-8
+
+
 @pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")
 @pytest.mark.parametrize("model, twin, why", TWINS, ids=lambda part: getattr(part, "__name__", ""))
 def test_hazard_trains_as_its_twin(model, twin, why, data):

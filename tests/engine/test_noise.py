@@ -1,4 +1,4 @@
-"""The keys of noise, of which no two may be equal."""
+"""The orders of samples and the keys of noise: no two may be alike."""
 
 import itertools
 
@@ -17,3 +17,12 @@ def test_all_sites_of_all_steps_epochs_and_seeds_have_keys_of_their_own():
     keys = torch.cat(found)
     assert len(keys) == 6 * 4 * 20 * 8 and keys.dtype == torch.int32
     assert len(keys.unique()) == len(keys)
+
+
+def test_all_seeds_and_epochs_have_an_order_of_their_own():
+    pairs = itertools.product([0, 1, 2, 1000], range(4))
+    orders = [order_and_keys(seed, epoch, 1000, 100)[0] for seed, epoch in pairs]
+    for order in orders:
+        assert torch.equal(order.sort().values, torch.arange(1000))
+    for one, other in itertools.combinations(orders, 2):
+        assert (one == other).sum() < 10  # one on average

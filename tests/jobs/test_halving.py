@@ -64,5 +64,5 @@ def test_next_generation_lies_around_what_was_left(sweep):
 
 
 def test_a_generation_cut_in_parts_is_refused(sweep):
-    with pytest.raises(BadInput, match=r"train\.fuse: with study\.prune=halving"):
+    with pytest.raises(BadInput, match=r"train\.fuse: must be auto, as study\.prune=halving"):
         sweep("study.prune=halving", "train.epochs=4", "train.fuse=4")
