@@ -67,7 +67,11 @@ def moved_generators(before: dict[str, Any]) -> Kinds:
 
 @contextmanager
 def restoring_states() -> Iterator[None]:
-    """Restore the state of every generator at the end."""
+    """Restore the state of every generator at the end; torch's is seeded in between.
+
+    A model that seeds torch in forward then leaves another seed than it found, whatever the
+    process was seeded with.
+    """
     torch_state, numpy_state, python_state = (
         torch.get_rng_state(),
         np.random.get_state(),

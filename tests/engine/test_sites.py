@@ -281,8 +281,9 @@ def test_generators_are_left_as_they_were_found():
     def draws():
         return torch.randperm(1000).tolist(), np.random.rand(), random.random()
 
-    with generators.restoring_states():
-        expected = draws()
+    found = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    expected = draws()
+    torch.set_rng_state(found[0]), np.random.set_state(found[1]), random.setstate(found[2])
     with generators.restoring_states():
         generators.seed_generators(generators.ALL, 5)
         before = generators.generator_states()
