@@ -13,6 +13,7 @@ from torch.func import stack_module_state
 
 from sweep.command.config import TrainConfig
 from sweep.command.rate import NOTHING
+from sweep.engine.equal import equal_states
 from sweep.engine.layers import lay_out, lower_layers
 from sweep.engine.memory import TensorWatch
 from sweep.engine.optimizer import StackedOptimizer
@@ -41,12 +42,14 @@ class Fused:
     ) -> None:
         self.seeds, self.config, self.device, self.dtype = tuple(seeds), config, device, dtype
         self.each = [(setting, seed) for setting in settings for seed in seeds]
-        models = [build_model(setting, seed, device, dtype) for setting, seed in self.each]
-        params, self.buffers = stack_module_state(models)
+        # a model may load weights from a file: each seed is built once, for the first trial
+        models = [build_model(settings[0], seed, device, dtype) for seed in seeds]
+        others = [build_model(setting, seeds[0], device, dtype) for setting in settings[1:]]
+        self.samples = [models[0], *others]  # until the rates are read
+        params, self.buffers = stack_module_state(models * len(settings))
         detached = {name: param.detach() for name, param in params.items()}
         self.params = lay_out(models[0], detached)
         self.skeleton = Skeleton(models[0], len(seeds), config)
-        self.samples = models[:: len(seeds)]  # one model of each trial, until the rates are read
         self.rates = torch.zeros(0)  # (K, sites)
         self.training: Function = self.skeleton.gradients
         self.evaluation: Function = self.skeleton.outcomes
@@ -109,7 +112,8 @@ class Fused:
     def _read_rates(self, x: Inputs) -> None:
         """Read the rate of each site from one forward pass of each trial's own model.
 
-        With all rates forced to 0.5, their outputs must be equal: the proof tried only a few rates.
+        They must have the same weights and, with all rates forced to 0.5, the same outputs: the
+        proof tried only a few rates.
         """
         found, outputs = [], []
         for model in self.samples:
@@ -118,7 +122,8 @@ class Fused:
             outputs.append(said)
         if any((n, rates.keys()) != (found[0][0], found[0][1].keys()) for n, rates in found):
             raise Differs("its dropout calls differ between rates")
-        if not all(torch.equal(outputs[0], other) for other in outputs):
+        same = all(equal_states(self.samples[0], model) for model in self.samples)
+        if not same or not all(torch.equal(outputs[0], other) for other in outputs):
             raise Differs("its rate acts outside dropout calls too")
         rows = [[rates.get(site, 0.0) for site in range(n)] for n, rates in found]
         rates = torch.tensor(rows, dtype=torch.float64, device=self.device)

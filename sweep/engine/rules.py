@@ -112,9 +112,14 @@ def attention(
         scores = scores.masked_fill(~attn_mask, -math.inf)
     elif attn_mask is not None:
         scores = scores + attn_mask
-    nowhere = (scores == -math.inf).all(-1, keepdim=True)  # torch gives 0, softmax nan
-    weights = scores.masked_fill(nowhere, 0.0).softmax(-1).masked_fill(nowhere, 0.0)
+    weights = scores.softmax(-1) if attn_mask is None else _softmax_or_zero(scores)
     return sites.source.drop(site, weights, rate).to(value.dtype) @ value
+
+
+def _softmax_or_zero(scores: Tensor) -> Tensor:
+    """Return the weights of queries; one that may look nowhere has none, as in torch."""
+    nowhere = (scores == -math.inf).all(-1, keepdim=True)
+    return scores.masked_fill(nowhere, 0.0).softmax(-1).masked_fill(nowhere, 0.0)
 
 
 def embedding(

@@ -17,6 +17,7 @@ from sweep.engine.noise import order_and_keys
 from sweep.engine.optimizer import OptimizerNumbers
 from sweep.engine.population import FUSED, Population
 from sweep.engine.setting import Setting
+from sweep.errors import Differs
 from sweep.work import Way
 from tests.conftest import DEVICE
 
@@ -279,3 +280,33 @@ def test_an_evaluation_is_the_same_however_many_members(digits, way):
     rows = torch.arange(500, device=DEVICE).split(200)
     parts = [F.cross_entropy(model(digits.val[r][0]), digits.val[r][1]) * len(r) for r in rows]
     assert abs(sum(parts) / 500 - alone) < 1e-12
+
+
+def test_a_start_is_built_once_a_seed(digits):
+    built = []
+
+    class Counted(MLP):
+        def __init__(self, config):
+            super().__init__(config)
+            built.append(config.dropout)
+
+    each, seeds = [setting(rate, model=Counted) for rate in (0.1, 0.5, 0.3)], [0, 1, 2, 3]
+    members = population(each, seeds)
+    assert len(built) == 4 + 2
+    for mine, plain in zip(
+        weights(members), weights(population(each, seeds, way=PLAIN)), strict=True
+    ):
+        assert all(torch.equal(mine[name], plain[name]) for name in plain)
+    fused, plain = (curves(each, seeds, digits, epochs=1, way=way) for way in (FUSED, PLAIN))
+    torch.testing.assert_close(fused, plain, rtol=0, atol=1e-10)
+
+
+def test_weights_that_follow_the_rate_are_not_trained_as_one(digits):
+    class Scaled(MLP):
+        def __init__(self, config):
+            super().__init__(config)
+            self.register_buffer("unused", torch.tensor(config.dropout))
+
+    members = population([setting(rate, model=Scaled) for rate in (0.1, 0.5)], [0, 1])
+    with pytest.raises(Differs, match="its rate acts outside dropout calls too"):
+        members.train_epoch(digits.train, 0)

@@ -210,6 +210,12 @@ def test_attention_is_torchs(masked, causal):
     attend = lambda p: F.scaled_dot_product_attention(q, k, v, mask, p, causal)  # noqa: E731
     for rate in (0.0, 1e-9):  # torch's own kernel, and ours at a rate that drops nearly nothing
         torch.testing.assert_close(run(lambda rate=rate: attend(rate))[0], expected)
+    q.requires_grad_()
+    slopes = [
+        torch.autograd.grad(attended.square().sum(), q)[0]
+        for attended in (attend(0.0), run(lambda: attend(1e-9))[0])
+    ]
+    torch.testing.assert_close(*slopes)
     weights = F.scaled_dot_product_attention(
         q, k, torch.eye(5, dtype=torch.float64).expand(2, 4, 5, 5), mask, is_causal=causal
     )

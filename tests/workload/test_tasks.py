@@ -2,13 +2,16 @@
 
 import json
 import math
+import random
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.nn import functional as F
 
+from models.gpt import GPT, GPTConfig
 from sweep.engine.noise import order_and_keys
+from sweep.workload.text import text
 from tests.conftest import load_study
 from tests.workload import tasks
 
@@ -135,3 +138,31 @@ def test_own_loss_and_augmentation(sweep, tmp_path):
     other = load_study(augmented).trials[0].user_attrs["trained"]
     assert other["val_loss"] != trained["val_loss"]
     assert other["val_loss"] == pytest.approx(trained["val_loss"], rel=0.3)
+
+
+def test_gpt_reads_a_text_like_a_plain_loop(sweep, tmp_path):
+    book = tmp_path / "book.txt"
+    book.write_text("".join(random.Random(0).choices("ab c\n", [4, 3, 2, 1, 1], k=4000)))
+    sizes = {"depth": 1, "width": 16, "n_head": 2}
+    numbers = {"path": str(book), "length": 10, "n_chars": None, "n_train": None, "n_val": None}
+    folder = sweep(
+        *COMMAND, "model=gpt", "data=text", *(f"model.{k}={v}" for k, v in sizes.items()),
+        *(f"data.{k}={'null' if v is None else v}" for k, v in numbers.items()),
+    )  # fmt: skip
+    trained = load_study(folder).trials[0].user_attrs["trained"]
+
+    def model(given):
+        return GPT(GPTConfig(**vars(given), **sizes))
+
+    def loss(outputs, y):
+        return F.cross_entropy(outputs.flatten(0, 1), y.flatten())
+
+    def read(split):
+        return text(SimpleNamespace(**numbers), split)
+
+    for seed in (0, 1):
+        outputs, y = a_plain_loop(model, read, 6, loss, seed)
+        assert trained["val_loss"][seed] == pytest.approx(loss(outputs, y).item(), rel=1e-4)
+        expected = (outputs.argmax(-1) != y).float().mean().item()
+        assert trained["val_token_error"][seed] == pytest.approx(expected, abs=1e-6)
+    assert "val token error" in (folder / "report.md").read_text()
