@@ -11,6 +11,7 @@ CONFIRMATION = 1000  # the generation of its first look, whose seeds begin at 1,
 DROPOUT_ON = "train_loss_dropout_on"  # the loss that training minimised; all others are without
 # the second metric, beside the loss, by what the targets are; parts of one, but for rmse
 SECOND_METRICS = ("error", "token_error", "pixel_error", "wrong_labels", "rmse")
+LOWEST = "lowest"  # the searched metric at each training's best epoch, which picks by luck too
 Table = list[list[float]]  # (P, S), or (epochs, S) of one trial
 Key = tuple[int, int]  # generation and trial number; numbers below 0 are the generation's baselines
 
@@ -19,6 +20,12 @@ def second_metric(metrics: Iterable[str]) -> str | None:
     """Return the name of the second metric among these of validation, such as error."""
     names = (metric.removeprefix("val_") for metric in metrics if metric.startswith("val_"))
     return next((name for name in names if name != "loss"), None)
+
+
+def lowest(curve: Table) -> list[float]:
+    """Return the lowest finite number of each seed over the epochs, or nan."""
+    columns = ([v for v in seed if math.isfinite(v)] for seed in zip(*curve, strict=True))
+    return [min(column, default=math.nan) for column in columns]
 
 
 def seeds_of(generation: int, n: int) -> list[int]:

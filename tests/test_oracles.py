@@ -27,6 +27,12 @@ def answer(folder):
     return json.loads((folder / "answer.json").read_text())
 
 
+def holds(found, rate):
+    """Return whether the set has a rate, to the nearest hundredth."""
+    islands = found["best"]["ranges"]["dropout"]["islands"]
+    return any(low - 0.005 <= rate <= high + 0.005 for low, high in islands)
+
+
 LEAST_SQUARES = [
     *["model=linear", "data=linear", "train.loss=mse", "train.weight_decay=0.0", "study.seeds=3"],
     *[f"train.batch_size={oracles.N}", "train.epochs=60", "train.lr=0.01", "train.schedule=cosine"],
@@ -37,17 +43,22 @@ def test_dropout_on_the_inputs_of_least_squares_is_ridge_regression(sweep, conf)
     found = answer(sweep(conf, *LEAST_SQUARES, "study.confirm=true"))
     for trial in found["trials"]:
         expected = oracles.ridge(trial["params"]["dropout"])
-        assert trial["val_loss"]["mean"] == pytest.approx(expected, rel=0.01)
+        assert trial["metrics"]["val_loss"]["mean"] == pytest.approx(expected, rel=0.01)
     rates = np.linspace(0, 0.8, 801)
     losses = [oracles.ridge(rate) for rate in rates]
     best = rates[np.argmin(losses)]
-    range_ = found["best"]["dropout"]
+    point = found["best"]["point"]["dropout"]
     assert 0.1 < best < 0.7  # or it would prove little
-    assert range_["low"] <= best <= range_["high"]
-    expected = losses[0] - oracles.ridge(range_["value"])
-    assert found["verdict"] == "helps" and found["gain"]["value"] == pytest.approx(
-        expected, rel=0.1
-    )
+    assert holds(found, best) and point == pytest.approx(best, abs=0.06)
+    gain, twin = found["confirmation"]["gains"]
+    assert (twin["metric"], twin["verdict"]) == ("val_rmse", None)  # says the same
+    assert found["verdict"] == "helps" and found["use"] == {"dropout": point}
+    assert gain["value"] == pytest.approx(losses[0] - oracles.ridge(point), rel=0.1)
+    for rate, train, gap in zip(
+        *(found["parts"][key] for key in ("rates", "train", "gap")), strict=True
+    ):
+        excess = oracles.ridge(rate) - oracles.ridge(point)
+        assert train + gap == pytest.approx(excess, abs=0.1 * losses[0])
 
 
 def test_wrong_labels_raise_the_best_rate_as_the_formula_says(sweep, conf):
@@ -56,17 +67,16 @@ def test_wrong_labels_raise_the_best_rate_as_the_formula_says(sweep, conf):
     clean, noisy = (
         rates[np.argmin([oracles.ridge(r, part) for r in rates])] for part in (0, wrong)
     )
-    range_ = found["best"]["dropout"]
-    assert range_["low"] <= noisy <= range_["high"]
-    assert clean + 0.05 < noisy and clean + 0.05 < range_["value"]
+    assert holds(found, noisy)
+    assert clean + 0.05 < noisy and clean + 0.05 < found["best"]["point"]["dropout"]
 
 
 def test_rate_that_does_nothing_has_no_winner(sweep, conf):
     found = answer(sweep(conf, "model=dead", "study.seeds=3", "study.confirm=true"))
-    assert found["best"]["no_effect"] > 0.9
-    assert (found["best"]["dropout"]["low"], found["best"]["dropout"]["high"]) == (0, 0.8)
-    assert found["verdict"] in ("no dropout", "no evidence")
-    assert {trial["fit"]["label"] for trial in found["trials"]} <= {"neither", None}
+    assert found["best"]["flat"] > 0.9
+    assert found["best"]["ranges"]["dropout"]["islands"] == [[0, 0.8]]
+    assert found["verdict"] == "no evidence" and found["use"] == {"dropout": 0.0}
+    assert {trial["fit"]["label"] for trial in found["trials"]} == {None}
 
 
 @pytest.mark.slow
@@ -77,10 +87,10 @@ def test_thousand_digits_overfit_without_dropout_and_underfit_with_too_much(swee
             *["study.seeds=3", "study.confirm=true", "dropout=interval(0,0.95)"],
         )
     )
-    best = found["best"]["params"]["dropout"]
+    best = found["best"]["point"]["dropout"]
     labels = {trial["params"]["dropout"]: trial["fit"]["label"] for trial in found["trials"]}
     assert labels[0.0] == "overfits" and labels[0.95] == "underfits"
-    assert labels[min(labels, key=lambda rate: abs(rate - best))] == "neither"
+    assert labels[min(labels, key=lambda rate: abs(rate - best))] is None
     assert found["verdict"] == "helps"
 
 
@@ -92,6 +102,6 @@ def test_too_small_a_network_wants_no_dropout(sweep):
             *["study.seeds=3", "study.confirm=true"],
         )
     )
-    assert found["best"]["params"]["dropout"] == 0 and found["verdict"] == "no dropout"
+    assert found["use"] == {"dropout": 0.0} and found["verdict"] == "hurts"
     labels = {trial["params"]["dropout"]: trial["fit"]["label"] for trial in found["trials"]}
     assert labels[0.8] == "underfits"

@@ -9,6 +9,8 @@ from statistics import fmean, median, stdev
 
 import numpy as np
 
+STEEPEST = 1000  # a wall beside a bottom
+
 
 def mean_and_sem(values: Sequence[float]) -> tuple[float, float | None]:
     """Return the mean and its standard error, None for a single value."""
@@ -38,23 +40,13 @@ def paired_noise(rows: Sequence[Mapping[int, float]]) -> float:
     return math.sqrt(((values - design @ fitted) ** 2).sum() / left) if left > 0 else 0.0
 
 
-def contenders(
-    table: Mapping[float, Mapping[int, float]], given_up: Sequence[float] = ()
-) -> tuple[float, float]:
-    """Return the lowest and highest rate whose mean cannot be told from the best, one level wider.
+def steepness(rows: Sequence[Mapping[int, float]]) -> np.ndarray:
+    """Return how steep a surface may be at trials {seed: value}, 1 or more for each.
 
-    table is {rate: {seed: value}}, given_up the levels that were not trained to their end.
-
-    A level stays if its mean is within two standard errors of a difference of the lowest, the noise
-    that of the levels which are not far above the rest.
+    It is 1 at all that are not far above the lowest, and grows in proportion beyond.
     """
-    rates = sorted({*table, *given_up})
-    means = {rate: fmean(row.values()) for rate, row in table.items()}
-    best = min(means.values())
-    cap = far_above(list(means.values()))
-    noise = paired_noise([row for rate, row in table.items() if means[rate] <= cap])
-    n_seeds = min(len(row) for row in table.values())
-    within = best + 2 * noise * math.sqrt(2 / n_seeds)
-    inside = [i for i, rate in enumerate(rates) if means.get(rate, math.inf) <= within]
-    low, high = max(inside[0] - 1, 0), min(inside[-1] + 1, len(rates) - 1)
-    return rates[low], rates[high]
+    means = np.array([fmean(row.values()) for row in rows])
+    near = [row for row, mean in zip(rows, means, strict=True) if mean <= far_above(means.tolist())]
+    excess = means - means.min()
+    unit = max(3 * float(np.median(excess)), 6 * paired_noise(near), excess.max() / STEEPEST)
+    return np.maximum(1.0, excess / unit) if unit > 0 else np.ones(len(rows))

@@ -98,9 +98,9 @@ class SamplerConfig:
 @dataclass
 class StudyConfig:
     name: str | None = None  # None: <model>-<data>-<fingerprint>
-    n_trials: int = 16  # in total, also after a resume
-    generation: int = 8  # trials proposed together, which share their seeds
-    seeds: int = 3  # with which each trial is trained
+    n_trials: int = 14  # in total, also after a resume
+    generation: int = 9  # trials proposed together, which share their seeds
+    seeds: int = 2  # with which each trial is trained
     storage: str | None = None  # an Optuna URL; None: study.db in the study's folder
     metric: str = "val_loss"  # to minimise, mean over seeds: val_loss or the second metric
     baseline: bool = True  # also train rate 0 if the search has no such trial

@@ -5,7 +5,7 @@ Only what is useless in plain PyTorch too is rejected, before anything is writte
 
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,43 +14,22 @@ from torch import Tensor, nn
 from sweep.command.config import TrainConfig
 from sweep.command.rate import NOTHING, is_rate
 from sweep.command.space import Axis
-from sweep.engine.attributes import changed_attribute, forward_attributes
 from sweep.engine.augment import check_augment
-from sweep.engine.equal import equal_bits
 from sweep.engine.noise import order_and_keys
-from sweep.engine.objective import check_loss, check_outputs, loss_of, n_outputs, with_loss
+from sweep.engine.objective import loss_of, with_loss
+from sweep.engine.objective_check import ambiguous_axis, check_loss, check_outputs
 from sweep.engine.optimizer import OptimizerNumbers
-from sweep.engine.plain import build_model, outputs_of, plain_optimizer, run_once
-from sweep.engine.setting import Setting
-from sweep.engine.site import NOT_USERS, Call, running, short_path
+from sweep.engine.plain import outputs_of, plain_optimizer, run_once, take_step
+from sweep.engine.rate_use import check_use
+from sweep.engine.site import NOT_USERS, running, short_path
+from sweep.engine.tried import TriedModel
 from sweep.errors import BadInput, first_line
 from sweep.workload.data import Data
-from sweep.workload.inputs import Inputs, map_inputs
-from sweep.workload.model import described_model, model_builder, model_variants, tried_rates
+from sweep.workload.inputs import map_inputs
+from sweep.workload.model import described_model, model_variants, tried_rates
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 SEVERAL_DEVICES = (nn.DataParallel, nn.parallel.DistributedDataParallel)
-RATES = 0.25, 0.75  # at which training must differ if the rate is searched
-STEPS = 3  # of each training that is compared
-
-
-@dataclass(frozen=True)
-class TriedModel:
-    """A model, and the batch that it is tried on."""
-
-    model: Mapping[str, Any]
-    x: Inputs
-    y: Tensor
-    data: Data
-    config: TrainConfig
-    rate: float
-
-    def built(self) -> nn.Module:
-        shape, n = self.data.input_shape, n_outputs(self.data, self.config)
-        make = model_builder(self.model, self.rate, shape, n, self.data.example)
-        return build_model(
-            Setting(make, OptimizerNumbers(0.0, 0.0)), 0, torch.device("cpu"), torch.float32
-        )
 
 
 def try_out(
@@ -74,7 +53,7 @@ def try_out(
         )
     for axis in axes:
         if is_rate(axis.key):
-            _check_use(axis.key, TriedModel(model, x, y, data, config, tried_rates(axes)[0]))
+            check_use(axis.key, TriedModel(model, x, y, data, config, tried_rates(axes)[0]))
     return found
 
 
@@ -102,7 +81,9 @@ def _try_model(trial: TriedModel) -> list[str]:
         warnings = _watch_norms(model)
         outputs, _ = run_once(model.train(), trial.x, trial.config)
         check_outputs(name, outputs, trial.y, trial.data, trial.config)
+        warnings += ambiguous_axis(outputs, trial.y, trial.config)
         _finish_step(model, outputs, trial)
+        _try_last_batch(trial)
         with torch.no_grad():
             _, sites = run_once(model.eval(), trial.x, trial.config, noting=True)
     except BadInput:
@@ -119,7 +100,26 @@ def _try_model(trial: TriedModel) -> list[str]:
 
 def _finish_step(model: nn.Module, outputs: Tensor, trial: TriedModel) -> None:
     loss_of(outputs, trial.y, trial.config).backward()  # type: ignore[no-untyped-call]
-    plain_optimizer(model, OptimizerNumbers(0.0, 0.0), trial.config).step()
+    numbers = OptimizerNumbers(trial.config.lr, trial.config.weight_decay)
+    take_step(model, plain_optimizer(model, numbers, trial.config), trial.config)
+
+
+def _try_last_batch(trial: TriedModel) -> None:
+    """Run a training step on the last batch of an epoch, which may be smaller."""
+    n = len(trial.data.train) % trial.config.batch_size
+    if not n:
+        return
+    x, y = map_inputs(lambda t: t[:n], trial.x), trial.y[:n]
+    model = trial.built().train()
+    try:
+        outputs, _ = run_once(model, x, trial.config)
+        _finish_step(model, outputs, replace(trial, x=x, y=y))
+    except Exception as error:
+        size = trial.config.batch_size
+        raise BadInput(
+            f"train.batch_size={size}: the last batch has {n} of {len(trial.data.train)} samples, "
+            f"on which the model fails: {_short_error(error)}"
+        ) from error
 
 
 def _check_kind(name: str, model: nn.Module) -> None:
@@ -190,46 +190,3 @@ def _watched_only(trial: TriedModel) -> str:
     except (Exception, SystemExit):
         return ""
     return "; it fails only when its dropout calls are watched"
-
-
-def _check_use(key: str, trial: TriedModel) -> None:
-    """Raise BadInput if two values of a rate give the same outputs and gradients in all steps.
-
-    A model that changes its attributes may drop later, so it passes, as one that diverges does.
-    """
-    try:
-        (one, calls), (other, _) = (_train_one_step(key, trial, rate) for rate in RATES)
-    except Exception:
-        return  # these rates may not be searched; if they are, the trial reports its failure
-    if (
-        one is None
-        or other is None
-        or len(one) != len(other)
-        or not all(map(equal_bits, one, other))
-    ):
-        return
-    seen = ", ".join(dict.fromkeys(map(str, calls)))
-    raise BadInput(
-        f"{described_model(trial.model)}: {key} is searched, but training is the same at "
-        f"{RATES[0]} and {RATES[1]}: {f'the only dropout is {seen}' if seen else 'nothing drops'}"
-    )
-
-
-def _train_one_step(
-    key: str, trial: TriedModel, rate: float
-) -> tuple[list[Tensor | None] | None, list[Call]]:
-    """Return outputs and gradients of STEPS steps (None if inconclusive), and what drops."""
-    numbers = {} if key == "dropout" else {key.removeprefix("model."): rate}
-    at = trial.rate if numbers else rate
-    model = replace(trial, model={**trial.model, **numbers}, rate=at).built().train()
-    optimizer = plain_optimizer(model, OptimizerNumbers(trial.config.lr, 0.0), trial.config)
-    before = forward_attributes(model)
-    found: list[Tensor | None] = []
-    for _ in range(STEPS):
-        optimizer.zero_grad()
-        outputs, sites = run_once(model, trial.x, trial.config, noting=True)
-        loss_of(outputs, trial.y, trial.config).backward()  # type: ignore[no-untyped-call]
-        found += [outputs.detach(), *(p.grad for p in model.parameters())]
-        optimizer.step()
-    tells = outputs.isfinite().all() and not changed_attribute(before, forward_attributes(model))
-    return (found if tells else None), sites.calls

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sweep.command.config import LOSSES, TrainConfig
-from sweep.errors import BadInput
+from sweep.command.config import TrainConfig
 from sweep.workload.data import Data
 from sweep.workload.imports import import_target
 from sweep.workload.samples import IGNORED
@@ -23,7 +22,7 @@ Parts = tuple[Tensor, Tensor]  # the sum over counted elements, and their number
 
 def loss_of(outputs: Tensor, targets: Tensor, config: TrainConfig) -> Tensor:
     """Return the mean loss of a batch."""
-    if _loss_name(targets, config) == "cross_entropy":  # torch's own mean, with its smoothing
+    if loss_name(targets, config) == "cross_entropy":  # torch's own mean, with its smoothing
         by_class = classes_second(outputs, targets, config)
         return F.cross_entropy(by_class, targets, label_smoothing=config.label_smoothing)
     total, n = _loss_parts(outputs, targets, config)
@@ -89,13 +88,13 @@ def default_loss(targets: Tensor) -> str:
     return "bce" if labels == {0.0, 1.0} else "mse"
 
 
-def _loss_name(targets: Tensor, config: TrainConfig) -> str:
+def loss_name(targets: Tensor, config: TrainConfig) -> str:
     known = "mse" if targets.is_floating_point() else "cross_entropy"
     return config.loss or ("bce" if targets.dtype == torch.bool else known)
 
 
 def _loss_parts(outputs: Tensor, targets: Tensor, config: TrainConfig) -> Parts:
-    name = _loss_name(targets, config)
+    name = loss_name(targets, config)
     if name == "cross_entropy":
         by_class = classes_second(outputs, targets, config)
         return _counted(F.cross_entropy(by_class, targets, reduction="none"), targets)
@@ -143,68 +142,20 @@ def _squared_error(outputs: Tensor, targets: Tensor, config: TrainConfig) -> Ten
 
 
 def classes_second(outputs: Tensor, targets: Tensor, config: TrainConfig) -> Tensor:
-    """Return outputs with the class axis moved to axis 1, where torch expects it."""
-    axis = config.class_axis or (class_axes(outputs, targets) or [1])[-1]
-    return outputs.movedim(axis, 1)
+    """Return outputs with the class axis moved to axis 1, where torch expects it.
+
+    Where the second and the last axis both fit, it is the last of sequences, as language models
+    have it, and the second of maps, as torch has it.
+    """
+    axes = class_axes(outputs, targets) or [1]
+    return outputs.movedim(config.class_axis or axes[-1 if outputs.dim() == 3 else 0], 1)
 
 
 def class_axes(outputs: Tensor, targets: Tensor) -> list[int]:
-    """Return the axes of the outputs whose removal gives the shape of the targets."""
+    """Return which of the second and the last axis of outputs the targets may lack."""
     shape = list(outputs.shape)
-    axes = range(1, len(shape))
+    axes = sorted({1, len(shape) - 1} - {0})
     return [axis for axis in axes if shape[:axis] + shape[axis + 1 :] == list(targets.shape)]
-
-
-def check_loss(data: Data, config: TrainConfig) -> None:
-    """Raise BadInput if the loss does not fit the data set's targets."""
-    key, targets = f"train.loss={config.loss}", data.train.targets
-    classes = not targets.is_floating_point() and targets.dtype != torch.bool
-    if config.label_smoothing and config.loss != "cross_entropy":
-        given = f"train.label_smoothing={config.label_smoothing}"
-        raise BadInput(f"{given}: is for cross_entropy only, and the loss is {config.loss}")
-    if config.loss == "cross_entropy" and not classes:
-        raise BadInput(f"{key}: needs class numbers, but the targets are {targets.dtype}")
-    if config.loss == "mse" and targets.dtype == torch.bool:
-        raise BadInput(f"{key}: needs numbers, but the targets are {targets.dtype}; use bce")
-    for name, y in (("train", targets), ("val", data.val.targets)):
-        known = y[y != IGNORED] if classes else y
-        if config.loss == "bce" and not ((known >= 0) & (known <= 1)).all():
-            raise BadInput(f"{key}: needs labels from 0 to 1, but {name!r} has others")
-
-
-def check_outputs(
-    name: str, outputs: Tensor, targets: Tensor, data: Data, config: TrainConfig
-) -> None:
-    """Raise BadInput if the loss cannot compare the outputs with the targets."""
-    seen = f"{name}: gives {tuple(outputs.shape[1:])} for a sample"
-    if config.loss not in LOSSES:
-        _check_own_loss(outputs, targets, config)
-    elif metric_of(targets, config) in ("rmse", "wrong_labels"):
-        if _without_last_one(outputs) != _without_last_one(targets):
-            raise BadInput(
-                f"{seen}, not {tuple(targets.shape[1:])} like the targets of {config.loss}"
-            )
-    else:
-        axes = class_axes(outputs, targets)
-        if config.class_axis is not None:
-            axes = [axis for axis in axes if axis == config.class_axis]
-        if not axes or outputs.shape[axes[-1]] < data.n_classes:
-            shape = tuple(targets.shape[1:])
-            each = f" for each of its targets {shape}" if shape else ""
-            raise BadInput(f"{seen}, not the {data.n_classes} classes{each}")
-
-
-def _without_last_one(tensor: Tensor) -> torch.Size:
-    return tensor.shape[:-1] if tensor.shape[-1:] == (1,) else tensor.shape
-
-
-def _check_own_loss(outputs: Tensor, targets: Tensor, config: TrainConfig) -> None:
-    key, loss = f"train.loss={config.loss}", own_loss(str(config.loss))(outputs, targets)
-    shapes = (len(targets),), tuple(targets.shape)
-    if not isinstance(loss, Tensor) or tuple(loss.shape) not in shapes:
-        seen = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
-        allowed = " or ".join(map(str, dict.fromkeys(shapes)))
-        raise BadInput(f"{key}: must return a loss for each sample, {allowed}, not {seen}")
 
 
 @cache

@@ -70,15 +70,16 @@ def run_once(
     force: float | None = None,
     dropping: bool = True,
     noting: bool = False,
+    step: int = 0,
 ) -> tuple[Tensor, Sites]:
-    """Return a model's outputs for x, with the random numbers of one fixed step, and its sites.
+    """Return a model's outputs for x, with the random numbers of a fixed step, and its sites.
 
     `force` replaces all rates; nothing is dropped unless `dropping`.
     """
     noise = Noise()
-    noise.begin(torch.full((1, 1), 20_070, dtype=torch.int32, device=device_of(x)))
+    noise.begin(torch.full((1, 1), 20_070 + step, dtype=torch.int32, device=device_of(x)))
     with generators.restoring_states():
-        generators.seed_generators(ALL, generators.NOBODYS)
+        generators.seed_generators(ALL, generators.NOBODYS + step)
         with Sites(Alone(noise, force), noting, dropping) as sites:
             own = map_inputs(Tensor.clone, x)  # as forward may write into it
             return outputs_of(model, own, config), sites

@@ -21,13 +21,14 @@ from tensorboard.plugins.custom_scalar.layout_pb2 import (
 from tensorboard.plugins.hparams import summary_v2
 from torch.utils.tensorboard.summary import text
 
-from sweep.answer.answer import Answer, trained
+from sweep.answer.answer import Answer
 from sweep.command.rate import all_rates_zero
-from sweep.command.space import Axis
+from sweep.command.space import Axis, Number
 from sweep.show import figure
 from sweep.show.curves import band_tags, scalar_summary, tag_of
 from sweep.show.events import EventFile
-from sweep.show.markdown import trial_table, verdict_list
+from sweep.show.markdown import verdict_list
+from sweep.show.table import trial_table
 
 SHOWN_BY_DEFAULT = 500  # runs; if there are more, TensorBoard shows none by default
 PICTURES = {"answer/1_loss_over_rate": "over_the_rate", "answer/2_made_of": "made_of"}
@@ -138,27 +139,24 @@ def _banded_chart(title: str, tag: str) -> Chart:
 
 def _over_the_rate(answer: Answer) -> Iterator[tuple[int, Mapping[str, float]]]:
     """Yield what the trials found, and the curve fitted to them, at steps of 1000 x rate."""
-    curve, metric = answer["best"]["curve"], answer["metric"]
+    best, metric = answer.best, answer.metric
     of = {"val": metric, "train": metric.replace("val", "train"), "gap": "gap"}
-    points: list[tuple[float, dict[str, float]]] = []
-    if len(answer["space"]) == 1:
-        for row in trained(answer):
-            values = {name: row[m].get("aligned", row[m]["mean"]) for name, m in of.items()}
-            points.append((row["params"]["dropout"], values))
-    points += [
-        (rate, {"fit": mean}) for rate, mean in zip(curve["rate"], curve["mean"], strict=True)
-    ]
+    points: list[tuple[Number, dict[str, float]]] = []
+    if len(answer.space) == 1:
+        for row in answer.trained:
+            values = {name: row.metrics[m].best_mean for name, m in of.items()}
+            points.append((row.rate, values))
+    points += [(rate, {"fit": mean}) for rate, mean in zip(best.rates, best.mean, strict=True)]
     for rate, values in sorted(points, key=lambda point: point[0]):
         yield round(1000 * rate), {f"over_1000_rate/{name}": y for name, y in values.items()}
 
 
 def _over_epochs(answer: Answer) -> Iterator[tuple[int, Mapping[str, float]]]:
     """Yield the losses of the trial nearest to the best rate and of one without dropout."""
-    rows, best = trained(answer), answer["best"]["params"]["dropout"]
-    shown = {"best": min(rows, key=lambda row: abs(row["params"]["dropout"] - best))}
-    without = next((row for row in rows if all_rates_zero(row["params"])), None)
+    shown = {"best": answer.nearest_row()}
+    without = next((row for row in answer.trained if all_rates_zero(row.params)), None)
     shown |= {"none": without} if without else {}
     for name, row in shown.items():
         for kind in ("val", "train"):
-            for epoch, value in enumerate(row["curves"][f"{kind}_loss"], 1):
+            for epoch, value in enumerate(row.curves[f"{kind}_loss"], 1):
                 yield epoch, {f"over_epochs/{kind}_{name}": value}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sweep.answer.answer import Answer, trained
+from sweep.answer.answer import Answer
 
 SEMS = 2  # half the height of a bar or band
 VAL, TRAIN, GAP = "tab:orange", "tab:blue", "tab:red"
@@ -16,7 +16,7 @@ def draw_panels(answer: Answer, path: Path) -> None:
     figure, panels = _new_figure(len(PANELS), (5 * len(PANELS), 4.2))
     for panel, axes in zip(PANELS.values(), panels, strict=True):
         panel(answer, axes)
-    figure.suptitle(answer["study"])
+    figure.suptitle(answer.study)
     figure.savefig(path, dpi=120)
 
 
@@ -37,22 +37,28 @@ def _new_figure(n_panels: int, inches: tuple[float, float]) -> tuple[Any, Sequen
 
 
 def _over_the_rate(answer: Answer, axes: Any) -> None:
-    rows, best, metric = trained(answer), answer["best"], answer["metric"]
+    rows, best, metric = answer.trained, answer.best, answer.metric
     others = [("gap", GAP)] if metric == "val_loss" else []
     for name, color in ((metric, VAL), (metric.replace("val", "train"), TRAIN), *others):
-        values = [row[name].get("aligned", row[name]["mean"]) for row in rows]
-        bars = [SEMS * (row[name]["sem"] or 0) for row in rows]
-        rates = [row["params"]["dropout"] for row in rows]
+        values = [row.metrics[name].best_mean for row in rows]
+        bars = [SEMS * (row.metrics[name].sem or 0) for row in rows]
         label = name.replace("_", " ")
-        axes.errorbar(rates, values, bars, fmt="o", ms=4, lw=1, capsize=2, color=color, label=label)
-    rate, mean, sd = (best["curve"][key] for key in ("rate", "mean", "sd"))
-    low, high = ([m + side * SEMS * s for m, s in zip(mean, sd, strict=True)] for side in (-1, 1))
-    axes.plot(rate, mean, color=VAL, lw=1)
-    axes.fill_between(rate, low, high, color=VAL, alpha=0.2, lw=0)
-    ends = best["dropout"]
-    axes.axvspan(ends["low"], ends["high"], color="tab:green", alpha=0.12, label="as good (95%)")
-    axes.axvline(ends["value"], color="tab:green", ls=":", lw=1.5)
-    _leave_out_the_wall(axes, [row[metric]["mean"] for row in rows])
+        axes.errorbar(
+            [row.rate for row in rows], values, bars,
+            fmt="o", ms=4, lw=1, capsize=2, color=color, label=label,
+        )  # fmt: skip
+    low, high = (
+        [m + side * SEMS * s for m, s in zip(best.mean, best.sd, strict=True)] for side in (-1, 1)
+    )
+    axes.plot(best.rates, best.mean, color=VAL, lw=1)
+    axes.fill_between(best.rates, low, high, color=VAL, alpha=0.2, lw=0)
+    said: str | None = "as good (95%)"
+    for start, end in best.ranges["dropout"].islands:
+        wide = 0.004 * (max(best.rates) - min(best.rates))  # so that a single rate is seen
+        axes.axvspan(start - wide, end + wide, color="tab:green", alpha=0.12, label=said)
+        said = None
+    axes.axvline(best.point["dropout"], color="tab:green", ls=":", lw=1.5)
+    _leave_out_the_wall(axes, [row.metrics[metric].mean for row in rows])
     axes.set(xlabel="dropout rate", ylabel="after the last epoch, dropout off")
     axes.set_title(f"mean over seeds ± {SEMS} standard errors")
     axes.legend()
@@ -67,15 +73,13 @@ def _leave_out_the_wall(axes: Any, values: Sequence[float]) -> None:
 
 
 def _while_training(answer: Answer, axes: Any) -> None:
-    rows = trained(answer)
-    best = answer["best"]["params"]["dropout"]
-    nearest = min(rows, key=lambda row: abs(row["params"]["dropout"] - best))
-    shown = {row["params"]["dropout"]: row for row in (rows[0], nearest, rows[-1])}
+    rows = answer.trained
+    shown = {row.rate: row for row in (rows[0], answer.nearest_row(), rows[-1])}
     for (rate, row), color in zip(
         sorted(shown.items()), ("k", "tab:green", "tab:red"), strict=False
     ):
         for name, style in (("val_loss", "-"), ("train_loss", "--")):
-            values = row["curves"][name]
+            values = row.curves[name]
             label = f"rate {rate:.4g}, {name.replace('_', ' ')}"
             axes.plot(range(1, len(values) + 1), values, style, color=color, lw=1.2, label=label)
     axes.set(xlabel="epoch", ylabel="loss, dropout off", yscale="log", title="while training")
@@ -83,16 +87,20 @@ def _while_training(answer: Answer, axes: Any) -> None:
 
 
 def _made_of(answer: Answer, axes: Any) -> None:
-    known = [row for row in trained(answer) if row["fit"]]
-    rates = [row["params"]["dropout"] for row in known]
-    train, gap = ([row["fit"][part] for row in known] for part in ("train_part", "gap_part"))
-    total = [a + b for a, b in zip(train, gap, strict=True)]
-    axes.plot(rates, train, "o-", ms=3, lw=1, color=TRAIN, label="because it fits worse")
-    axes.plot(rates, gap, "o-", ms=3, lw=1, color=GAP, label="because it carries over less")
-    axes.plot(rates, total, "o-", ms=3, lw=1, color=VAL, label="validation loss")
+    parts = answer.parts
+    total = [a + b for a, b in zip(parts.train, parts.gap, strict=True)]
+    name = answer.metric.replace("val_", "validation ")
+    for values, color, label in (
+        (parts.train, TRAIN, "because it fits worse"),
+        (parts.gap, GAP, "because it carries over less"),
+        (total, VAL, name),
+    ):
+        axes.plot(parts.rates, values, lw=1.2, color=color, label=label)
+    for start, end in answer.best.ranges["dropout"].islands:
+        axes.axvspan(start, end, color="tab:green", alpha=0.12, lw=0)
     axes.axhline(0, color="gray", lw=0.8)
     _leave_out_the_wall(axes, total)
-    axes.set(xlabel="dropout rate", ylabel="loss above the best rate's")
+    axes.set(xlabel="dropout rate", ylabel="above the best rate's")
     axes.set_title("under- and overfitting")
     axes.legend()
 
@@ -109,17 +117,22 @@ def draw_best_rate(
 ) -> None:
     """Draw how the best rate, and what it gains, move with a number in which studies differ."""
     figure, (left, right) = _new_figure(2, (10, 4.2))
-    rates = [answer["best"]["dropout"] for answer in answers]
-    best, low, high = ([rate[end] for rate in rates] for end in ("value", "low", "high"))
+    best = [answer.best.point["dropout"] for answer in answers]
+    ranges = [answer.best.ranges["dropout"] for answer in answers]
+    low, high = [range_.low for range_ in ranges], [range_.high for range_ in ranges]
     left.fill_between(values, low, high, color="tab:green", alpha=0.15, label="as good (95%)")
     left.plot(values, best, "o-", color="tab:green", label="best rate")
     left.set(xlabel=key, ylabel="dropout rate")
     left.legend()
-    known = [(v, a["gain"]) for v, a in zip(values, answers, strict=True) if a["gain"]]
+    known = [
+        (v, a.gain)
+        for v, a in zip(values, answers, strict=True)
+        if a.gain and a.gain.low is not None
+    ]
     if known:
         at, gains = zip(*known, strict=True)
-        middle = [gain["value"] for gain in gains]
-        bars = [[abs(gain[end] - gain["value"]) for gain in gains] for end in ("low", "high")]
+        middle = [gain.value for gain in gains]
+        bars = [[g.value - g.low for g in gains], [g.high - g.value for g in gains]]
         right.errorbar(at, middle, bars, fmt="o-", capsize=3, color=VAL)
     right.axhline(0, color="gray", lw=0.8)
     right.set(xlabel=key, ylabel="loss below that without dropout (95%)")

@@ -1,97 +1,146 @@
-"""What a study found, in sentences for a stranger."""
+"""What a study found, in sentences for a stranger: what to do, how sure, whether it is worth it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import numpy as np
-from scipy.special import fdtrc
+from sweep.answer.answer import Answer
+from sweep.answer.best import Range
+from sweep.answer.confirmation import AtOtherRate
+from sweep.answer.gain import HELPS, HURTS, NO_EVIDENCE, Gain
+from sweep.answer.row import Measure
+from sweep.command.space import Number
 
-from sweep.answer.answer import Answer, Row
-from sweep.answer.diagnosis import clearly_above_zero
-
-GROWS = 0.01  # chance that a spread growing like this is nothing
+FLAT = 0.5  # weight of a flat fit from which on a curve is not spoken of
 
 
 def answer_sentences(answer: Answer) -> list[str]:
-    """Return the answer, what confirms it, why it is so, and what to be careful about."""
-    lines = [
-        _best_rate(answer),
-        _verdict_line(answer),
-        *_over_and_under(answer),
+    """Return the answer, what it rests on, what confirms it, and what to be careful about."""
+    return [
+        use_line(answer),
+        _set_line(answer),
+        *_verdict_lines(answer),
         *_confirmed_values(answer),
+        *_early_line(answer),
+        *_robustness_lines(answer),
+        *(f"warning: {warning}" for warning in answer.warnings),
     ]
-    lines += _robustness(answer)
-    lines += [f"warning: {warning}" for warning in warning_lines(answer)]
-    return lines
 
 
-def _best_rate(answer: Answer) -> str:
-    best, rate = answer["best"], answer["best"]["dropout"]
-    others = [f"{key}={value:.6g}" for key, value in best["params"].items() if key != "dropout"]
-    with_others = f" with {', '.join(others)}" if others else ""
-    if rate["low"] == rate["high"]:
-        return f"best rate {rate['value']:.6g}{with_others}"
-    text = f"best rate {rate['value']:.6g}{with_others}; {as_good(rate)} (95%)"
-    if best["no_effect"] > 0.5:
-        text += f"; {best['no_effect']:.0%} chance that the rate makes no difference"
-    return text
+def use_line(answer: Answer) -> str:
+    """Say what to write into a config."""
+    why = ""
+    if answer.verdict == NO_EVIDENCE and answer.rate == 0:
+        why = ", the simplest of what cannot be told apart"
+    elif answer.verdict is None and answer.confirmation is None:
+        why = ", not confirmed on fresh seeds: the best of a search is always a little lucky"
+    return f"Use {point_words(answer.use)}{why}"
 
 
-def usage_line(answer: Answer) -> str:
-    """Say what to write into a config: 0 if dropout hurts or no dropout is best."""
-    if answer["verdict"] in ("hurts", "no dropout"):
-        return "to use it: dropout: 0"
-    return f"to use it: dropout: {answer['best']['params']['dropout']:.6g}"
+def point_words(point: Mapping[str, Number]) -> str:
+    return ", ".join(f"{key}: {short(value)}" for key, value in point.items())
 
 
-def as_good(range_: Mapping[str, Any]) -> str:
+def short(value: Number) -> str:
+    """Write a number with as many digits as mean something."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _set_line(answer: Answer) -> str:
+    range_ = answer.best.ranges["dropout"]
+    if len(answer.space) == 1 and range_.values is not None and len(range_.values) == 1:
+        text = f"  no other rate tried is as good as {short(answer.best.point['dropout'])} (95%)"
+    else:
+        text = f"  cannot be told from the best: {range_words(range_)} (95%)"
+    if answer.best.worse > 0:
+        text += f", at most {number(answer.best.worse, answer.metric)} worse"
+    if answer.best.flat > FLAT:
+        return f"{text}; the search sees no effect of the rate"
+    sides = _sides(answer)
+    return f"{text}; {sides}" if sides else text
+
+
+def range_words(range_: Range) -> str:
     """Name the values that cannot be told from the best."""
-    if range_["values"] is None:
-        return f"anywhere in {range_['low']:.6g} to {range_['high']:.6g} is as good"
-    *some, last = (f"{value:.6g}" for value in range_["values"])
-    return f"{', '.join(some)} and {last} are as good"
+    if range_.values is not None:
+        return _listed([short(value) for value in range_.values])
+    ends = [f"{short(a)} to {short(b)}" if a < b else short(a) for a, b in range_.islands]
+    return _listed(ends)
 
 
-def _verdict_line(answer: Answer) -> str:
-    verdict, gain = answer["verdict"], answer["gain"]
-    if verdict == "no dropout":
-        return "no dropout is best"
-    if verdict is None and answer["confirmation"]:
-        wanted = answer["config"]["study"]["baseline"]
+def _listed(words: Sequence[str]) -> str:
+    *some, last = words
+    return f"{', '.join(some)} and {last}" if some else last
+
+
+def _sides(answer: Answer) -> str:
+    """Say what is wrong below and above the set, if all labels of a side agree."""
+    range_, parts = answer.best.ranges["dropout"], list[str]()
+    labels = [(row.rate, row.fit.label) for row in answer.trained if row.fit and row.fit.label]
+    for side, some in (
+        ("below", {label for rate, label in labels if rate < range_.low}),
+        ("above", {label for rate, label in labels if rate > range_.high}),
+    ):
+        if len(some) == 1:
+            parts.append(f"{side} it {'it' if parts else 'the network'} {some.pop()}")
+    return ", ".join(parts)
+
+
+def _verdict_lines(answer: Answer) -> list[str]:
+    confirmation = answer.confirmation
+    if confirmation is None:
+        return []
+    if not confirmation.gains:
+        wanted = answer.config["study"]["baseline"]
         why = ": it failed" if wanted else " (study.baseline=false)"
-        return f"not compared with no dropout{why}"
-    if verdict is None:
-        return "not confirmed on fresh seeds: the best of a search is always a little lucky"
-    return verdict_sentence(gain, answer)
+        return [f"not compared with no dropout{why}"]
+    rate = short(confirmation.chosen.params["dropout"])
+    first, *others = confirmation.gains
+    lines = [gain_sentence(first, rate)]
+    if answer.no_dropout_is_best:
+        lines = [f"no dropout is best: {lines[0]}"]
+    if confirmation.attempt > 1:
+        lines[0] += f"; confirmed for the {confirmation.attempt}. time, as the answer moved"
+    return [*lines, *(gain_sentence(gain, rate) for gain in others)]
 
 
-def verdict_sentence(gain: Mapping[str, Any], answer: Answer) -> str:
-    """Say a verdict and what it rests on."""
-    name = f"validation {words(answer['metric'].removeprefix('val_'))}"
-    side = "lower" if gain["value"] >= 0 else "higher"
-    text = f"{name} {_number(abs(gain['value']), answer)} {side} than without"
-    if gain["low"] is not None:
-        ends = sorted(
-            (gain["low"], gain["high"]) if side == "lower" else (-gain["high"], -gain["low"])
+def gain_sentence(gain: Gain, rate: str) -> str:
+    """Say what dropout does to a metric, and what that rests on."""
+    name = f"validation {words(gain.metric.removeprefix('val_'))}"
+    lost = sum(gain.diverged)
+    if lost:
+        counts = " and ".join(
+            f"{n} of {gain.seeds} {way} dropout"
+            for n, way in zip(gain.diverged, ("with", "without"), strict=True)
         )
-        low, high = (_number(end, answer) for end in ends)
-        text += f" (95%: {low} to {high}, {gain['seeds']} fresh seeds)"
-    if gain["verdict"] != "no evidence":
-        return f"dropout {gain['verdict']}: {text}"
-    text = f"no evidence that dropout helps or hurts: {text}"
-    if gain["needed"] is not None:
-        text += f"; about {gain['needed']} seeds would be needed to resolve a difference this small"
-    return text
+        says = {HELPS: "helps", HURTS: "hurts"}.get(gain.verdict or "", "is not shown to matter")
+        return f"dropout {rate} {says}: trainings diverged, {counts} (sign test)"
+    if gain.value is None or gain.low is None or gain.high is None:
+        return f"dropout {rate}: {name} cannot be compared with a single seed"
+    if gain.verdict == NO_EVIDENCE and gain.bound is not None:
+        below = number(gain.bound, gain.metric)
+        return (
+            f"no evidence that dropout {rate} changes the {name}: a difference, if any, is below "
+            f"{below} (95%, {gain.seeds} fresh seeds)"
+        )
+    side, sign = ("lower", 1) if gain.value >= 0 else ("higher", -1)
+    ends = sorted((sign * gain.low, sign * gain.high))
+    low, high = (number(end, gain.metric) for end in ends)
+    amount = number(abs(gain.value), gain.metric)
+    interval = f"(95%: {low} to {high}, {gain.seeds} fresh seeds)"
+    if gain.verdict is None:
+        return f"{name} {amount} {side} than without, not tested {interval}"
+    return f"dropout {rate} {gain.verdict}: {name} {amount} {side} than without {interval}"
 
 
-def _number(value: float, answer: Answer) -> str:
-    percent = _is_part(answer["metric"].removeprefix("val_"))
-    return f"{100 * value:.2f}%" if percent else f"{value:.4f}"
+def number(value: float, metric: str) -> str:
+    """Write a value of a metric: in percent if it is a part of one."""
+    if is_part(metric):
+        return f"{100 * value:.2f}%"
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:.4g}"
 
 
-def _is_part(name: str) -> bool:
+def is_part(metric: str) -> bool:
     """Return whether a metric is a part of one, and shown in percent."""
-    return name not in ("loss", "rmse")
+    return metric.rpartition("val_")[2].removeprefix("test_") not in ("loss", "rmse")
 
 
 def words(metric: str | None) -> str:
@@ -99,123 +148,72 @@ def words(metric: str | None) -> str:
     return (metric or "").replace("_", " ")
 
 
-def _over_and_under(answer: Answer) -> list[str]:
-    """Say up to which rate it overfits and from which rate on it underfits."""
-    best = answer["best"]["params"]["dropout"]
-    rows = [row for row in answer["trials"] if row["fit"]] + answer["baselines"]
-    labels = [(row["params"]["dropout"], row["fit"]["label"]) for row in rows]
-    over = [rate for rate, label in labels if label == "overfits" and rate < best]
-    under = [rate for rate, label in labels if label == "underfits" and rate > best]
-    parts = []
-    if over:
-        parts.append(f"at {max(over):.6g} and below it overfits")
-    if under:
-        parts.append(f"at {min(under):.6g} and above it underfits")
-    return [", ".join(parts)] if parts else []
-
-
 def _confirmed_values(answer: Answer) -> list[str]:
-    confirmation, test = answer["confirmation"], answer["test"]
+    confirmation = answer.confirmation
     if confirmation is None:
         return []
+    names = [name for name in ("loss", answer.second_metric) if name]
     lines = []
-    names = [name for name in ("loss", answer["second_metric"]) if name]
-    for title, source, part in (
-        ("confirmed", confirmation, "val"),
-        ("test set, read once", test, "test"),
-    ):
-        points = [source[point] for point in ("chosen", "baseline") if source[point]]
+    for title, part in (("on these seeds", "val"), ("test set, read once", "test")):
         texts = [
-            ", ".join(f"{words(n)} {plus_minus(point[f'{part}_{n}'], n)}" for n in names)
-            for point in points
+            ", ".join(
+                f"{words(n)} {plus_minus(point.metrics[f'{part}_{n}'], n)}"
+                for n in names
+                if f"{part}_{n}" in point.metrics
+            )
+            for point in (confirmation.chosen, confirmation.baseline)
+            if point
         ]
-        lines.append(f"{title}: " + "; without dropout ".join(texts))
+        if any(texts):
+            rate = short(confirmation.chosen.params["dropout"])
+            lines.append(f"{title}: with {rate} {'; without dropout '.join(texts)}")
     return lines
 
 
-def _robustness(answer: Answer) -> list[str]:
-    """Say whether the conclusion holds at other learning rates."""
-    found = answer["robustness"] or []
-    lines = [
-        f"with train.lr={there['lr']:.3g} "
-        + (verdict_sentence(there["gain"], answer) if there["gain"] else "the training diverged")
-        for there in found
-    ]
-    others = [there["gain"] and there["gain"]["verdict"] for there in found]
-    if others and set(others) == {answer["verdict"]}:
-        return [*lines, "so the conclusion holds at other learning rates"]
-    return [*lines, "so the conclusion depends on the learning rate"] if others else []
-
-
-def plus_minus(value: Mapping[str, Any], name: str = "loss") -> str:
-    """Return mean ± standard error of a metric."""
-    scale, digits, unit = (100, 2, "%") if _is_part(name) else (1, 4, "")
-    sem = "" if value["sem"] is None else f" ± {scale * value['sem']:.{digits}f}"
-    return f"{scale * value.get('aligned', value['mean']):.{digits}f}{sem}{unit}"
-
-
-def warning_lines(answer: Answer) -> list[str]:
-    """Return what makes the answer worth less than it looks."""
-    done = [row for row in answer["trials"] if row["state"] == "complete"]
-    found = [
-        *answer["warnings"],
-        *_edge_warnings(answer),
-        *_budget_warnings(answer, done),
-        *_variance_warning(done),
-    ]
-    pruned = sum(row["state"] == "pruned" for row in answer["trials"])
-    if pruned:
-        found.append(
-            f"halving gave up {pruned} of {len(answer['trials'])} trials on their way; high rates "
-            "learn slowly, so it favours low ones"
-        )
-    failed = [row for row in answer["trials"] if row["state"] == "fail"]
-    found += [
-        f"trial {row['number']} (rate {row['params']['dropout']:.6g}) failed: {row['reason']}"
-        for row in failed
-    ]
-    return found
-
-
-def _edge_warnings(answer: Answer) -> list[str]:
+def _early_line(answer: Answer) -> list[str]:
+    """Say whether the conclusion is another one for people who keep the best epoch."""
+    early = answer.confirmation and answer.confirmation.early
+    gain = answer.gain
+    if not (early and gain and early.verdict) or early.verdict == gain.verdict:
+        return []
+    if early.value is None:
+        return []
+    amount = number(abs(early.value), early.metric)
+    side = "lower" if early.value >= 0 else "higher"
+    says = "no evidence" if early.verdict == NO_EVIDENCE else f"dropout {early.verdict}"
     return [
-        f"the {'highest' if range_['edge'] == 'high' else 'lowest'} {key} searched, "
-        f"{range_[range_['edge']]:.6g}, is among the best: search further"
-        for key, range_ in answer["best"]["set"].items()
-        if range_["edge"]
+        "if you keep the best epoch of each training (optimistic for both) it is otherwise: "
+        f"{says}, {words(early.metric)} {amount} {side} than without"
     ]
 
 
-def _budget_warnings(answer: Answer, done: Sequence[Row]) -> list[str]:
-    """Look at the trial nearest to the best rate: does its loss rise or still fall at the end?"""
-    best, epochs = answer["best"]["params"]["dropout"], answer["config"]["train"]["epochs"]
-    row = min(done, key=lambda row: abs(row["params"]["dropout"] - best))
-    if clearly_above_zero([-slope for slope in row["slope"]]):
-        return [
-            "validation loss at the best rate was still falling at the last epoch; with longer "
-            f"training another rate may be best: try train.epochs={2 * epochs}"
-        ]
-    if clearly_above_zero(row["rise"]):
-        return [
-            f"the validation loss at the best rate rises after epoch {row['lowest_epoch']}: "
-            "it overfits in time"
-        ]
-    return []
+def _robustness_lines(answer: Answer) -> list[str]:
+    """Say whether the gain is another one at other learning rates."""
+    if not answer.robustness:
+        return []
+    lines = [_at_other_rate(there) for there in answer.robustness]
+    changes = [there.change for there in answer.robustness]
+    if any(change is None or change.verdict != NO_EVIDENCE for change in changes):
+        return [*lines, "so what dropout does depends on the learning rate"]
+    return [*lines, "so no difference between learning rates is seen"]
 
 
-def _variance_warning(done: Sequence[Row]) -> list[str]:
-    """Compare the variance over seeds of the upper half of the rates with the lower half's."""
-    ordered = sorted(done, key=lambda row: row["params"]["dropout"])
-    half = len(ordered) // 2
-    pools = []
-    for rows in (ordered[:half], ordered[-half:] if half else []):
-        df = sum(len(row["seeds"]) - 1 for row in rows)
-        squares = sum(np.var(row["val_loss"]["of_seeds"]) * len(row["seeds"]) for row in rows)
-        pools.append((df, float(squares) / max(df, 1)))
-    (df_low, low), (df_high, high) = pools
-    if df_low > 0 and low > 0 and fdtrc(df_high, df_low, high / low) < GROWS:
-        return [
-            f"seeds differ more at high rates (sd {high**0.5:.4f}) than at low ones "
-            f"({low**0.5:.4f}): the intervals there are too narrow"
-        ]
-    return []
+def _at_other_rate(there: AtOtherRate) -> str:
+    lr = f"with train.lr={there.lr:.3g}"
+    gain, change = there.gain, there.change
+    if gain is None or change is None or gain.value is None or change.value is None:
+        return f"{lr} the training diverged"
+    side = "more" if change.value >= 0 else "less"
+    text = f"{lr} dropout gains {number(gain.value, gain.metric)}, "
+    text += f"{number(abs(change.value), gain.metric)} {side} than here"
+    if change.low is not None and change.high is not None:
+        low, high = (number(end, gain.metric) for end in (change.low, change.high))
+        text += f" (99%: {low} to {high})"
+    return text
+
+
+def plus_minus(measure: Measure, name: str = "loss") -> str:
+    """Return mean ± standard error of a metric."""
+    scale, digits, unit = (100, 2, "%") if is_part(name) else (1, 4, "")
+    sem = "" if measure.sem is None else f" ± {scale * measure.sem:.{digits}f}"
+    return f"{scale * measure.best_mean:.{digits}f}{sem}{unit}"

@@ -4,108 +4,121 @@ Seeds are added at up to three looks until there is a verdict (answer.gain.LOOKS
 trainings read the test samples, after their last epoch; they decide nothing.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import optuna
 
-from sweep.answer.answer import opponent, rates_negligible, search
-from sweep.answer.gain import LOOKS, Gain, gain
+from sweep.answer.findings import Findings, rates_negligible, read_findings
+from sweep.answer.gain import LOOKS, judge
+from sweep.answer.row import complete_rows
 from sweep.errors import SweepFailed
 from sweep.jobs.training import Points, Training, TrainingRequests
-from sweep.work import CONFIRMATION, Outcome, seeds_of
+from sweep.work import CONFIRMATION, LOWEST, Outcome, lowest, seeds_of
 
 CHOSEN, BASELINE = 0, -1  # numbers of the two points
+GENERATIONS = len(LOOKS) + 1  # of one confirmation; the last one has other learning rates
 FACTORS = (1 / 3, 3)  # on the learning rate: does the conclusion hold there?
 Params = dict[str, Any]
-Values = dict[str, list[float]]  # metric -> one for each seed
+Values = dict[str, list[float | None]]  # metric -> one for each seed; None diverged
 
 
 def confirm_answer(study: optuna.Study, training: Training) -> TrainingRequests[None]:
     """Record in the study what fresh seeds say of its answer, unless that is recorded already.
 
-    Raises SweepFailed if a training diverged or failed.
+    Raises SweepFailed if a training failed.
     """
-    chosen, baseline = contestants(study)
+    chosen, baseline = contestants(read_findings(study))
     known = study.user_attrs.get("confirmation")
     if not known or known["chosen"]["params"] != chosen:
+        attempt = study.user_attrs.get("attempts", 0)
+        if known:  # the answer moved: other seeds, and a stricter test
+            study.set_user_attr("attempts", attempt := attempt + 1)
         study.set_user_attr("robustness", None)
         study.set_user_attr("confirmation", None)  # in case the command is stopped now
-        study.set_user_attr("confirmation", (yield from train_looks(training, chosen, baseline)))
+        confirmed = yield from train_looks(training, chosen, baseline, attempt)
+        study.set_user_attr("confirmation", confirmed)
     wanted = training.plan.config.study.robustness and not study.user_attrs.get("robustness")
     if wanted and baseline is not None and baseline != chosen:
-        study.set_user_attr(
-            "robustness", (yield from at_other_learning_rates(training, chosen, baseline))
-        )
+        attempt = study.user_attrs["confirmation"]["attempt"] - 1
+        found = yield from at_other_learning_rates(training, chosen, baseline, attempt)
+        study.set_user_attr("robustness", found)
 
 
-def contestants(study: optuna.Study) -> tuple[Params, Params | None]:
-    """Return the best point and its baseline; the baseline twice if no dropout is best."""
-    best = search(study)
-    without = opponent(study, best)
-    baseline = without and without["params"]
-    if baseline is not None and rates_negligible(best.point):
-        return baseline, baseline
-    return dict(best.point), baseline
+def contestants(found: Findings) -> tuple[Params, Params | None]:
+    """Return the best point and its baseline.
+
+    If no dropout looks best, the best point with dropout that was trained stands against it.
+    """
+    zero = found.opponent
+    if zero is None or not rates_negligible(found.best.point):
+        return dict(found.best.point), dict(zero.params) if zero else None
+    others = [row for row in complete_rows(found.rows) if not rates_negligible(row.params)]
+    with_dropout = min(others, key=lambda row: row.metrics[found.metric].best_mean, default=zero)
+    return dict(with_dropout.params), dict(zero.params)
 
 
 def train_looks(
-    training: Training, chosen: Params, baseline: Params | None
+    training: Training, chosen: Params, baseline: Params | None, attempt: int = 0
 ) -> TrainingRequests[dict[str, Any]]:
-    """Train both points on pairs of fresh seeds, and judge their difference.
+    """Train both points on pairs of fresh seeds until a look ends it.
 
-    If there is only one point, the seeds of the first look measure it without a verdict.
+    If there is only one point, it is measured on the seeds of the first look. What diverged is
+    null.
     """
     points = {CHOSEN: chosen}
     if baseline is not None and baseline != chosen:
         points[BASELINE] = baseline
     values: dict[int, Values] = {number: {} for number in points}
     seeds: list[int] = []
-    verdict: Gain | None = None
     metric = training.plan.config.study.metric
-    for number, n in enumerate(LOOKS):
-        fresh = seeds_of(CONFIRMATION + number, n - len(seeds))
-        outcomes = yield from _train_points(
-            training, CONFIRMATION + number, fresh, points, test=True
-        )
+    for generation, look in enumerate(LOOKS, CONFIRMATION + GENERATIONS * attempt):
+        fresh = seeds_of(generation, look.seeds - len(seeds))
+        outcomes = yield from _train_points(training, generation, fresh, points, test=True)
         for outcome in outcomes.values():
-            if outcome.error or outcome.diverged:
-                raise SweepFailed(outcome.error or "the confirmation diverged: no verdict")
+            if outcome.error:
+                raise SweepFailed(outcome.error)
         seeds += fresh
         for point, outcome in outcomes.items():
-            _extend_values(values[point], outcome)
+            _extend_values(values[point], outcome, metric)
         if BASELINE not in points:
             break
-        verdict = _paired_gain(values[CHOSEN][metric], values[BASELINE][metric])
-        if verdict.verdict != "no evidence":
+        given, without = (_with_nan(values[point][metric]) for point in (CHOSEN, BASELINE))
+        if judge(metric, given, without, share=0.5**attempt).final:
             break
     return {
+        "attempt": attempt + 1,
         "seeds": seeds,
         "chosen": {"params": chosen, **values[CHOSEN]},
         "baseline": {"params": baseline, **values[BASELINE]} if BASELINE in points else None,
-        "gain": vars(verdict) if verdict else None,
     }
 
 
 def at_other_learning_rates(
-    training: Training, chosen: Params, baseline: Params
+    training: Training, chosen: Params, baseline: Params, attempt: int = 0
 ) -> TrainingRequests[list[dict[str, Any]]]:
-    """Compare both points at other learning rates; `gain` is None if a training diverged."""
-    config, generation = training.plan.config, CONFIRMATION + len(LOOKS)
+    """Train both points at other learning rates, on the seeds of the first look.
+
+    A rate at which a training failed has no points.
+    """
+    config, first = training.plan.config, CONFIRMATION + GENERATIONS * attempt
     points = {}
     for i, factor in enumerate(FACTORS):
         for number, point in ((i, chosen), (-1 - i, baseline)):
             points[number] = point | {"train.lr": factor * point.get("train.lr", config.train.lr)}
-    outcomes = yield from _train_points(
-        training, generation, seeds_of(generation, LOOKS[0]), points
-    )
-    gains = []
-    for i, factor in enumerate(FACTORS):
-        pair, metric = (outcomes[i], outcomes[-1 - i]), config.study.metric
-        whole = not any(outcome.error or outcome.diverged for outcome in pair)
-        gained = vars(_paired_gain(*(o.finals()[metric] for o in pair))) if whole else None
-        gains.append({"factor": factor, "lr": points[i]["train.lr"], "gain": gained})
-    return gains
+    seeds = seeds_of(first, LOOKS[0].seeds)
+    outcomes = yield from _train_points(training, first + len(LOOKS), seeds, points)
+    found = []
+    for i in range(len(FACTORS)):
+        pair = outcomes[i], outcomes[-1 - i]
+        record: dict[str, Any] = {"lr": points[i]["train.lr"], "chosen": None, "baseline": None}
+        if not any(outcome.error for outcome in pair):
+            for name, outcome in zip(("chosen", "baseline"), pair, strict=True):
+                record[name] = {"params": outcome.params}
+                _extend_values(record[name], outcome, config.study.metric)
+        found.append(record)
+    return found
 
 
 def _train_points(
@@ -116,11 +129,13 @@ def _train_points(
     return (yield from training.outcomes(generation, seeds, points, test))
 
 
-def _paired_gain(chosen: Sequence[float], baseline: Sequence[float]) -> Gain:
-    return gain([without - with_it for with_it, without in zip(chosen, baseline, strict=True)])
+def _extend_values(values: Values, outcome: Outcome, metric: str) -> None:
+    """Add an outcome's seeds to the metrics after the last epoch, and to the lowest searched."""
+    finals = {**outcome.finals(), **outcome.test, LOWEST: lowest(outcome.curves[metric])}
+    for name, of_seeds in finals.items():
+        known = [value if math.isfinite(value) else None for value in of_seeds]
+        values.setdefault(name, []).extend(known)
 
 
-def _extend_values(values: Values, outcome: Outcome) -> None:
-    finals: Mapping[str, Sequence[float]] = {**outcome.finals(), **outcome.test}
-    for metric, of_seeds in finals.items():
-        values.setdefault(metric, []).extend(of_seeds)
+def _with_nan(values: Sequence[float | None]) -> list[float]:
+    return [math.nan if value is None else value for value in values]

@@ -82,6 +82,7 @@ def _describe_study(study: optuna.Study, prepared: Prepared, url: str) -> None:
     config.study.storage = mask_passwords(url)
     study.set_user_attr("config", OmegaConf.to_container(config))
     study.set_user_attr("warnings", list(prepared.warnings))
+    study.set_user_attr("guess", prepared.guess)
     seeds = {len(t.user_attrs["seeds"]) for t in study.trials if "seeds" in t.user_attrs}
     if seeds - {plan.config.study.seeds}:
         add_warning(study, f"trials finished before keep their {max(seeds)} seeds")

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sweep.command.plan import Plan
 from sweep.engine.device import pick_device
+from sweep.engine.guess import constant_guess
 from sweep.engine.inspection import try_out
 from sweep.engine.objective import default_loss, metric_of, with_loss
 from sweep.errors import DataUnavailable, require
@@ -31,6 +32,7 @@ class Prepared:
     sources: dict[str, str]
     warnings: tuple[str, ...]
     second_metric: str
+    guess: dict[str, float]  # metric -> that of the best constant guess
 
     @property
     def jobs_digest(self) -> str:
@@ -58,8 +60,9 @@ def prepare_study(plan: Plan, launcher: Launcher) -> Prepared:
     study_name = config.study.name or made.replace("/", "-")  # of a group in a group
     folder = Path(plan.cfg.hydra.sweep.dir).resolve() / study_name
     require("${" not in str(folder), "hydra.sweep.dir", folder, "must not hold ${")
+    guess = constant_guess(samples.val.targets, config.train)
     code = study_sources(str(part.get("_target_")) for part in (config.model, config.data))
-    return Prepared(plan, study_name, folder, device, whole, code, tuple(warnings), second)
+    return Prepared(plan, study_name, folder, device, whole, code, tuple(warnings), second, guess)
 
 
 def _with_loss(plan: Plan, samples: Data) -> Plan:

@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from sweep.answer.diagnosis import over_time
+from sweep.answer.curve import over_time
 from sweep.answer.variance import mean_and_sem
 from sweep.command.config import Config
 from sweep.errors import last_line
@@ -78,7 +78,7 @@ def trained_summary(outcome: Outcome) -> dict[str, Any]:
     return {
         "metrics": list(finals),
         **finals,
-        **over_time(curves["val_loss"]),
+        **asdict(over_time(curves["val_loss"])),
         "curves": {m: [fmean(v) for v in curves[m]] for m in ("val_loss", "train_loss")},
         "noise_tax": [a - b for a, b in zip(dropout_on, finals["train_loss"], strict=True)],
         "params": outcome.params,

@@ -21,10 +21,11 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from scipy.stats import qmc
 
-from sweep.answer.variance import contenders
+from sweep.answer.levels import even_levels, zoomed_levels
 from sweep.command.plan import Plan
+from sweep.command.space import Axis
 
-DECIMALS = 4  # of a rate that zoom asks for: as many as its name shows
+LAST = 3  # generations, beside the first one, that the next levels are chosen by
 
 
 class Proposer:
@@ -87,43 +88,36 @@ class Grid(_PointSampler):
 
 
 class Zoom(_PointSampler):
-    """Even levels over the range, then even levels over those still in contention.
+    """Even levels over the range, then finer ones where the best may lie.
 
     Adaptive samplers pile up on one spot and leave too little to fit a curve to.
     """
 
-    def __init__(self, generation_size: int, metric: str) -> None:
-        self.generation_size, self.metric = generation_size, metric
+    def __init__(self, axis: Axis, generation_size: int, metric: str) -> None:
+        self.axis, self.generation_size, self.metric = axis, generation_size, metric
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, distribution: BaseDistribution
     ) -> float:
-        assert isinstance(distribution, FloatDistribution)
-        number, place = divmod(trial.number, self.generation_size)
-        low, high = distribution.low, distribution.high
-        table, pruned = self._generation(study, number - 1)
-        if table:
-            first = number == 1
-            levels = zoomed_levels(table, low, high, self.generation_size, first, pruned)
-        else:
-            levels = even_levels(low, high, self.generation_size, distribution.log)
-        return levels[van_der_corput_order(self.generation_size)[place]]
+        first, place = divmod(trial.number, self.generation_size)
+        return self.levels(study, first * self.generation_size)[place]
 
-    def _generation(
-        self, study: Study, number: int
-    ) -> tuple[dict[float, dict[int, float]], list[float]]:
-        """Return {rate: {seed: metric}} of a generation's finished trials, and the rates pruned."""
-        table, pruned = {}, []
-        for trial in study.get_trials(deepcopy=False):
-            if trial.number // self.generation_size == number:
-                if trial.state == TrialState.COMPLETE:
-                    attrs = trial.user_attrs["trained"]
-                    table[trial.params["dropout"]] = dict(
-                        zip(attrs["seeds"], attrs[self.metric], strict=True)
-                    )
-                elif trial.state == TrialState.PRUNED:
-                    pruned.append(trial.params["dropout"])
-        return table, pruned
+    def levels(self, study: Study, first: int) -> list[float]:
+        """Return the levels of the generation that begins with trial `first`."""
+        size = self.generation_size
+        before = study.get_trials(deepcopy=False)[:first]
+        before = before[:size] + before[size:][-LAST * size :]  # else the time would grow with all
+        done = [trial for trial in before if trial.state == TrialState.COMPLETE]
+        if not done:
+            return even_levels(float(self.axis.low), float(self.axis.high), size, self.axis.log)
+        rows = [_by_seed(trial, self.metric) for trial in done]
+        lost = [t.params for t in before if t.state in (TrialState.PRUNED, TrialState.FAIL)]
+        return zoomed_levels([trial.params for trial in done], rows, self.axis, size, lost)
+
+
+def _by_seed(trial: FrozenTrial, metric: str) -> dict[int, float]:
+    summary = trial.user_attrs["trained"]
+    return dict(zip(summary["seeds"], summary[metric], strict=True))
 
 
 class Sobol(_PointSampler):
@@ -157,43 +151,6 @@ class Sobol(_PointSampler):
         return round(value) if whole else value
 
 
-def even_levels(low: float, high: float, n: int, log: bool = False) -> list[float]:
-    """Return n rates from low to high, both among them."""
-    return _rounded_rates((np.geomspace if log else np.linspace)(low, high, n), low, high)
-
-
-def zoomed_levels(
-    table: Mapping[float, Mapping[int, float]],
-    low: float,
-    high: float,
-    n: int,
-    first: bool,
-    pruned: Sequence[float] = (),
-) -> list[float]:
-    """Return n rates inside the contenders of the generation before, {rate: {seed: metric}}."""
-    left, right = contenders(table, pruned)
-    if not first:  # its ends are levels inside the search, not its bounds
-        tried = sorted({*table, *pruned})
-        step = min(np.diff(tried), default=high - low)
-        left = left - step if left == tried[0] else left
-        right = right + step if right == tried[-1] else right
-    left, right = max(low, left), min(high, right)
-    return _rounded_rates(left + (right - left) * (np.arange(n) + 0.5) / n, low, high)
-
-
-def _rounded_rates(levels: np.ndarray, low: float, high: float) -> list[float]:
-    return [min(max(rate, low), high) for rate in levels.round(DECIMALS).tolist()]
-
-
-def van_der_corput_order(n: int) -> list[int]:
-    """Return 0 to n - 1 in the order of van der Corput's sequence.
-
-    Any beginning of it is spread over the whole: a generation cut short still covers its range.
-    """
-    places = qmc.Halton(1, scramble=False).random(n)[:, 0]
-    return [int(rank) for rank in np.argsort(np.argsort(places))]
-
-
 def sampler_of(plan: Plan, number: int) -> BaseSampler:
     """Make the sampler that proposes trial `number`.
 
@@ -206,7 +163,7 @@ def sampler_of(plan: Plan, number: int) -> BaseSampler:
         case "grid":
             return Grid(plan.combinations)
         case "zoom":
-            return Zoom(plan.generation_size, plan.config.study.metric)
+            return Zoom(plan.axes[0], plan.generation_size, plan.config.study.metric)
         case "tpe":
             return TPESampler(seed=own)
         case "gp":

@@ -15,8 +15,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from sweep.answer import answer
-from sweep.answer.answer import Answer
+from sweep.answer.answer import Answer, collect_answer
 from sweep.command.plan import Plan
 from sweep.errors import SweepFailed, last_line
 from sweep.jobs.claim import revoke_and_wait
@@ -124,7 +123,7 @@ class StudyRun:
     def _show(self, generation: int, n_trials: int) -> None:
         """Draw the present answer, if enough trials are new."""
         if n_trials >= REDRAW_GROWTH * self.n_shown and self._has_complete_trial():
-            self.dashboard.show(answer.collect(self.storage_study), generation + 1)
+            self.dashboard.show(collect_answer(self.storage_study), generation + 1)
             self.n_shown = n_trials
 
     def _baselines(self, trials: Iterable[Trial]) -> list[dict[str, Any]]:

@@ -16,13 +16,14 @@ from torch.nn.parameter import is_lazy
 from sweep.command.hints import refusal_reason
 from sweep.command.rate import TINY, check_rate, is_rate
 from sweep.command.space import Axis
-from sweep.errors import BadInput, first_line
+from sweep.errors import BadInput, first_line, require
 from sweep.workload.imports import import_target
 from sweep.workload.inputs import Inputs, call_with
 
 
 def model_class(target: str) -> type[nn.Module]:
     """Import the class that model._target_ names, such as models.mlp.MLP."""
+    require(target != "None", "model._target_", "???", "must be given: the path of a class")
     cls = import_target("model._target_", target)
     if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
         raise BadInput(f"model._target_={target}: must be a subclass of torch.nn.Module")

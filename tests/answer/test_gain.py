@@ -1,10 +1,14 @@
-"""Whether dropout is worth it, against Student's t and its power."""
+"""Whether dropout is worth it, against Student's t, the signs, and many simulated confirmations."""
+
+import math
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from sweep.answer.gain import LOOK_LEVEL, LOOKS, gain
+from sweep.answer.gain import LOOKS, judge
+
+SEEDS = [look.seeds for look in LOOKS]
 
 
 def differences(n, mean):
@@ -13,39 +17,81 @@ def differences(n, mean):
     return (mean + found / found.std(ddof=1)).tolist()
 
 
+def gain(of_pairs, **kwargs):
+    return judge("val_loss", [0.0] * len(of_pairs), of_pairs, **kwargs)
+
+
 def test_gain_is_students_t():
     found = gain([0.3, 0.5, 0.1, 0.4, 0.2])
-    low, high = stats.t.interval(1 - LOOK_LEVEL, 4, 0.3, 0.025**0.5 / 5**0.5)
+    low, high = stats.t.interval(1 - LOOKS[0].level, 4, 0.3, 0.025**0.5 / 5**0.5)
     assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
-    assert (found.value, found.seeds) == (pytest.approx(0.3), 5)
-    assert gain([0.1]).low is None and gain([0.1]).verdict == "no evidence"
+    assert (found.value, found.seeds, found.metric) == (pytest.approx(0.3), 5, "val_loss")
+    assert found.bound == pytest.approx(high)
+    alone = gain([0.1])
+    assert (alone.low, alone.bound, alone.verdict) == (None, None, "no evidence")
 
 
-@pytest.mark.parametrize("n", LOOKS)
-def test_verdict_falls_where_the_p_value_is_below_the_level_of_a_look(n):
-    error = n**-0.5
+@pytest.mark.parametrize("look", LOOKS)
+def test_verdict_falls_where_the_p_value_is_below_the_level_of_a_look(look):
+    error = look.seeds**-0.5
     for p, verdicts in ((0.9, ("helps", "hurts")), (1.1, ("no evidence", "no evidence"))):
-        mean = error * stats.t.isf(p * LOOK_LEVEL / 2, n - 1)
-        assert (gain(differences(n, mean)).verdict, gain(differences(n, -mean)).verdict) == verdicts
+        mean = error * stats.t.isf(p * look.level / 2, look.seeds - 1)
+        both = gain(differences(look.seeds, mean)), gain(differences(look.seeds, -mean))
+        assert tuple(one.verdict for one in both) == verdicts
+        assert [one.final for one in both] == [p < 1 or look is LOOKS[-1]] * 2
 
 
-@pytest.mark.parametrize("effect", [0.5, -0.3, 0.1])
-def test_needed_seeds_find_the_difference_in_four_of_five(effect):
-    found = gain(differences(8, effect))
-    assert found.verdict == "no evidence"
-    n = found.needed
-    found_where = stats.t.isf(LOOK_LEVEL / 2, n - 1)
-    power = stats.nct.sf(found_where, n - 1, abs(effect) * n**0.5)  # of one look at n seeds
-    assert power == pytest.approx(0.8, abs=0.04)
+@pytest.mark.parametrize("look", LOOKS[:2])
+def test_a_small_difference_ends_it_for_nothing(look):
+    error = look.seeds**-0.5
+    for t, final in ((0.95 * look.futile, True), (1.05 * look.futile, False)):
+        found = gain(differences(look.seeds, t * error))
+        assert (found.verdict, found.final) == ("no evidence", final)
+        level = 0.05 if final else look.level
+        assert found.high - found.value == pytest.approx(
+            error * stats.t.isf(level / 2, look.seeds - 1)
+        )
 
 
-def test_seeds_are_asked_for_only_where_more_may_resolve_it():
-    assert gain(differences(8, 2.0)).needed is None  # it is found
-    assert gain([0.5, -0.5]).needed is None  # there is nothing to find
-    assert gain([0.1]).needed is None
+def test_what_diverged_is_worse_and_only_signs_count():
+    lost = [math.nan, math.inf, math.nan]
+    few = judge("val_loss", [0.0] * 5, [1.0, 1.0, *lost])
+    assert (few.verdict, few.final, few.diverged) == ("no evidence", False, (0, 3))
+    assert (few.value, few.seeds) == (1.0, 5)
+    eight = judge("val_loss", [0.0] * 8, [1.0] * 5 + lost)
+    assert stats.binomtest(8, 8).pvalue < LOOKS[1].level
+    assert (eight.verdict, eight.final) == ("helps", True)
+    assert judge("val_loss", [*lost, 0.0, 0.0, 0.0, 0.0, 0.0], [1.0] * 8).verdict == "no evidence"
+    assert judge("val_loss", [1.0] * 5 + lost, [0.0] * 8).verdict == "hurts"
+    # of a t test five large differences and a divergence of both would be a clear case
+    both = judge("val_loss", [*[0.0] * 4, math.nan], [*[9.0, 9.1, 9.2, 9.3], math.nan])
+    assert (both.verdict, both.diverged) == ("no evidence", (1, 1))
+    none = judge("val_loss", [math.nan] * 5, [math.nan] * 5)
+    assert (none.value, none.low, none.verdict) == (None, None, "no evidence")
 
 
-def test_verdict_on_a_dead_knob_is_wrong_in_one_of_twenty():
-    noise = np.random.default_rng(9).standard_normal((100_000, max(LOOKS)))
-    found = [stats.ttest_1samp(noise[:, :n], 0, axis=1).pvalue < LOOK_LEVEL for n in LOOKS]
-    assert np.any(found, axis=0).mean() == pytest.approx(0.05, abs=0.003)  # four standard errors
+def test_what_is_not_tested_has_no_verdict():
+    found = gain(differences(5, 9.0), tested=False)
+    assert found.verdict is None and found.low > 0
+
+
+def confirm_many(noise, effect=0.0):
+    """Confirm rows of differences (n, 12); return verdicts, seeds and whether intervals cover."""
+    verdicts, seeds, covered = [], [], []
+    for row in noise + effect:
+        found = next(g for n in SEEDS if (g := gain(row[:n].tolist())).final)
+        verdicts.append(found.verdict)
+        seeds.append(found.seeds)
+        covered.append(found.low <= effect <= found.high)
+    return verdicts, seeds, covered
+
+
+def test_verdicts_intervals_and_seeds_of_many_confirmations():
+    noise = np.random.default_rng(9).standard_normal((4000, SEEDS[-1]))
+    verdicts, seeds, covered = confirm_many(noise)
+    wrong = sum(verdict != "no evidence" for verdict in verdicts) / len(noise)
+    assert wrong == pytest.approx(0.05, abs=0.014)  # four standard errors
+    assert np.mean(seeds) == pytest.approx(7.4, abs=0.2) and np.mean(covered) > 0.94
+    verdicts, seeds, covered = confirm_many(noise[:1500], effect=1.0)
+    power = sum(verdict == "helps" for verdict in verdicts) / 1500
+    assert power == pytest.approx(0.84, abs=0.04) and np.mean(covered) > 0.95

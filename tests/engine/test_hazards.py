@@ -385,7 +385,7 @@ def losses(folder):
     """Return the validation loss of each rate in a study."""
     trials = json.loads((folder / "answer.json").read_text())["trials"]
     assert all(trial["state"] == "complete" for trial in trials)
-    return {trial["params"]["dropout"]: trial["val_loss"]["mean"] for trial in trials}
+    return {trial["params"]["dropout"]: trial["metrics"]["val_loss"]["mean"] for trial in trials}
 
 
 STUDY = ["data=hazards", "train.batch_size=4", "train.lr=0.01", "dropout=0.0,0.3,0.6"]

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -9,6 +10,7 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from sweep.answer.answer import collect_answer
 from sweep.show.curves import Curves, Run, band_tags
 from sweep.show.markdown import verdict_list
 from tests.conftest import load_study
@@ -49,11 +51,12 @@ def test_the_answer_is_drawn_once_however_often_it_is_told(sweep):
     assert [picture.step for picture in own.Images("answer/1_loss_over_rate")] == [1, 2, 3]
     answer = json.loads((folder / "answer.json").read_text())
     fitted = [(point.step, point.value) for point in own.Scalars("over_1000_rate/fit")]
-    curve = answer["best"]["curve"]
-    assert [step for step, _ in fitted] == [round(1000 * rate) for rate in curve["rate"]]
-    assert [value for _, value in fitted] == pytest.approx(curve["mean"], rel=1e-6)
+    best = answer["best"]
+    assert [step for step, _ in fitted] == [round(1000 * rate) for rate in best["rates"]]
+    assert [value for _, value in fitted] == pytest.approx(best["mean"], rel=1e-6)
     found = {
-        round(1000 * t["params"]["dropout"]): t["val_loss"]["aligned"] for t in answer["trials"]
+        round(1000 * t["params"]["dropout"]): t["metrics"]["val_loss"]["adjusted"]
+        for t in answer["trials"]
     }
     values = {point.step: point.value for point in own.Scalars("over_1000_rate/val")}
     assert values == pytest.approx(found, rel=1e-6)
@@ -62,7 +65,7 @@ def test_the_answer_is_drawn_once_however_often_it_is_told(sweep):
 def test_curves_of_the_best_beside_none(sweep):
     folder = sweep("dropout=0.0,0.3,0.6")
     own, best = events(folder), json.loads((folder / "answer.json").read_text())["best"]
-    for name, rate in (("best", best["params"]["dropout"]), ("none", 0.0)):
+    for name, rate in (("best", best["point"]["dropout"]), ("none", 0.0)):
         (trial,) = folder.glob(f"dropout={rate:.4f}_trial=*")
         for kind in ("val", "train"):
             mine = [point.value for point in own.Scalars(f"over_epochs/{kind}_{name}")]
@@ -72,10 +75,10 @@ def test_curves_of_the_best_beside_none(sweep):
 def test_verdict_is_text_that_markdown_leaves_alone(sweep):
     folder = sweep("dropout=0.0,0.3", "study.confirm=true")
     told = events(folder).Tensors("answer/verdict/text_summary")[-1].tensor_proto.string_val[0]
-    answer = json.loads((folder / "answer.json").read_text())
-    answer["warnings"] = ["a *star*, a [link](x) and <b>"]
+    answer = collect_answer(load_study(folder))
+    answer = replace(answer, warnings=("a *star*, a [link](x) and <b>",))
     assert r"a \*star\*, a \[link\](x) and \<b\>" in verdict_list(answer)
-    assert "confirmed: loss" in told.decode() and "| rate |" in told.decode()
+    assert "on these seeds: with 0" in told.decode() and "noise tax" in told.decode()
 
 
 def test_columns_are_what_is_searched(sweep):

@@ -4,11 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from sweep.answer.gain import LOOKS
-from sweep.show.sentences import answer_sentences
+from sweep.answer.answer import collect_answer
+from sweep.answer.best import Range
+from sweep.answer.gain import LOOKS, Gain
+from sweep.show.sentences import answer_sentences, short
 from sweep.workload import data
 from tests.conftest import CONF, job_folders, load_study
 
@@ -36,24 +40,31 @@ def test_confirmation_takes_fresh_seeds_in_pairs(answered):
     folder, _ = answered
     answer = json.loads((folder / "answer.json").read_text())
     seeds = answer["confirmation"]["seeds"]
-    assert seeds[:5] == [1_000_000 + i for i in range(5)] and len(seeds) in LOOKS
+    assert seeds[:5] == [1_000_000 + i for i in range(5)] and len(seeds) in [
+        look.seeds for look in LOOKS
+    ]
     assert not {seed for trial in answer["trials"] for seed in trial["seeds"]} & set(seeds)
     chosen, baseline = (answer["confirmation"][name] for name in ("chosen", "baseline"))
-    assert chosen["params"] == answer["best"]["params"] and baseline["params"] == {"dropout": 0.0}
+    assert chosen["params"] == answer["best"]["point"] and baseline["params"] == {"dropout": 0.0}
     differences = [
         b - a
         for a, b in zip(
-            chosen["val_loss"]["of_seeds"], baseline["val_loss"]["of_seeds"], strict=True
+            chosen["metrics"]["val_loss"]["of_seeds"],
+            baseline["metrics"]["val_loss"]["of_seeds"],
+            strict=True,
         )
     ]
-    assert answer["gain"]["value"] == pytest.approx(sum(differences) / len(seeds))
-    assert answer["verdict"] == "helps" and answer["gain"]["low"] > 0
+    loss, error = answer["confirmation"]["gains"]
+    assert loss["value"] == pytest.approx(sum(differences) / len(seeds))
+    assert answer["verdict"] == loss["verdict"] == "helps" and loss["low"] > 0
+    assert error["metric"] == "val_error" and error["verdict"] in ("helps", "no evidence")
+    assert answer["use"] == chosen["params"]
 
 
 def test_search_is_not_told_of_the_confirmation(answered):
     folder, _ = answered
     study = load_study(folder)
-    assert len(study.trials) == 16
+    assert len(study.trials) == 14
     assert all(seed < 1_000_000 for trial in study.trials for seed in trial.user_attrs["seeds"])
 
 
@@ -67,9 +78,9 @@ def test_rates_are_labelled_as_the_theory_has_it(answered):
 def test_terminal_says_it_all(answered):
     folder, out = answered
     last = out.splitlines()[-10:]
-    for words in ("best rate ", "dropout helps: ", "confirmed: ", "test set, read once: "):
+    for words in ("Use dropout: 0.", " helps: ", "on these seeds: ", "test set, read once: "):
         assert any(words in line for line in last), words
-    assert "fresh seeds)" in out and "to use it: dropout: " in out
+    assert "fresh seeds)" in out and "below it the network overfits" in out
     assert (folder / "curve.png").read_bytes()[:4] == b"\x89PNG"
     report = (folder / "report.md").read_text()
     assert all(line in report for line in out.splitlines() if line.startswith("| "))
@@ -107,7 +118,7 @@ def test_test_samples_are_read_by_the_confirmation_only(sweep, monkeypatch):
     monkeypatch.setattr(data, "read_split", read)
     folder = sweep("dropout=0.0,0.5")
     assert set(reads) == {"train", "val"}
-    assert json.loads((folder / "answer.json").read_text())["test"] is None
+    assert json.loads((folder / "answer.json").read_text())["confirmation"] is None
     sweep("dropout=0.0,0.5", "study.confirm=true")
     assert "test" in reads
 
@@ -129,35 +140,82 @@ def test_opponent_is_tuned_where_more_than_the_rate_is_searched(sweep):
     asked = [trial.params["train.lr"] for trial in study.trials[:2]]
     assert [point["params"]["train.lr"] for point in tried] == asked
     answer = json.loads((folder / "answer.json").read_text())
-    assert answer["baseline"]["val_loss"]["mean"] == min(
-        sum(point["val_loss"]) / 2 for point in tried
-    )
-    assert "train.lr" in answer["best"]["set"]
+    opponent = answer["opponent"]["metrics"]["val_loss"]["mean"]
+    assert opponent == min(sum(point["val_loss"]) / 2 for point in tried)
+    assert "train.lr" in answer["best"]["ranges"] and "train.lr" in answer["use"]
+    tried_points = [trial["params"] for trial in answer["trials"]]
+    assert answer["best"]["point"] in tried_points
 
 
 def test_without_a_baseline_nothing_is_compared(sweep, capsys):
     folder = sweep("dropout=0.3,0.5", "study.baseline=false", "study.confirm=true")
     answer = json.loads((folder / "answer.json").read_text())
-    assert answer["verdict"] is None and answer["gain"] is None and answer["baseline"] is None
+    assert answer["verdict"] is None and answer["confirmation"]["gains"] == []
+    assert answer["opponent"] is None
     assert "not compared with no dropout" in capsys.readouterr().out
+
+
+GAIN = Gain("val_loss", -0.02, -0.03, -0.01, 5, "hurts", True)
+
+
+def said(answer, gain, **changes):
+    """Return the sentences of an answer with another gain in the loss."""
+    confirmation = replace(answer.confirmation, gains=(gain, *answer.confirmation.gains[1:]))
+    changed = replace(answer, confirmation=confirmation, verdict=gain.verdict, **changes)
+    return "\n".join(answer_sentences(changed))
 
 
 def test_words_of_each_verdict(answered):
     folder, _ = answered
-    answer = json.loads((folder / "answer.json").read_text())
-    answer["gain"] = {"value": -0.02, "low": -0.03, "high": -0.01, "seeds": 5, "needed": None}
-    answer["verdict"] = answer["gain"]["verdict"] = "hurts"
-    text = "\n".join(answer_sentences(answer))
-    assert "dropout hurts: validation loss 0.0200 higher than without" in text
+    answer = collect_answer(load_study(folder))
+    zero, rate = {"dropout": 0.0}, short(answer.confirmation.chosen.params["dropout"])
+    text = said(answer, GAIN, use=zero)
+    assert text.startswith("Use dropout: 0\n")
+    assert f"dropout {rate} hurts: validation loss 0.0200 higher than without" in text
     assert "(95%: 0.0100 to 0.0300, 5 fresh seeds)" in text
-    answer["verdict"] = answer["gain"]["verdict"] = "no evidence"
-    answer["gain"]["needed"] = 40
-    assert "about 40 seeds would be needed to resolve" in "\n".join(answer_sentences(answer))
-    answer["verdict"] = "no dropout"
-    assert "no dropout is best" in "\n".join(answer_sentences(answer))
-    answer["best"]["dropout"] |= {"low": 0.1, "high": 0.5, "values": [0.1, 0.3, 0.5]}
-    assert "; 0.1, 0.3 and 0.5 are as good (95%)" in "\n".join(answer_sentences(answer))
-    answer["best"]["set"]["dropout"] |= {"high": 0.8, "edge": "high"}
-    assert "the highest dropout searched, 0.8, is among the best" in "\n".join(
-        answer_sentences(answer)
+    small = replace(answer.best, point={"dropout": 0.01})
+    assert "no dropout is best: dropout" in said(answer, GAIN, best=small, use=zero)
+    unsure = replace(GAIN, verdict="no evidence", low=-0.03, high=0.04)
+    text = said(answer, unsure, use=zero)
+    assert text.startswith("Use dropout: 0, the simplest of what cannot be told apart\n")
+    assert f"no evidence that dropout {rate} changes the validation loss" in text
+    assert "a difference, if any, is below 0.0400 (95%, 5 fresh seeds)" in text
+    lost = replace(GAIN, verdict="helps", diverged=(0, 4))
+    text = said(answer, lost)
+    assert f"dropout {rate} helps: trainings diverged, 0 of 5 with dropout and 4 of 5" in text
+
+
+def test_words_of_each_set(answered):
+    folder, _ = answered
+    answer = collect_answer(load_study(folder))
+
+    def text(*islands, values=None, flat=0.0):
+        range_ = Range(islands, None, values)
+        best = replace(answer.best, ranges={"dropout": range_}, flat=flat, worse=0.01)
+        return answer_sentences(replace(answer, best=best))[1]
+
+    assert "  cannot be told from the best: 0.1 to 0.2 and 0.5 (95%), at most 0.0100" in text(
+        (0.1, 0.2), (0.5, 0.5)
     )
+    listed = text((0.1, 0.1), (0.3, 0.5), values=(0.1, 0.3, 0.5))
+    assert "cannot be told from the best: 0.1, 0.3 and 0.5 (95%)" in listed
+    alone = text((0.3, 0.3), values=(0.3,))
+    assert "no other rate tried is as good" in alone
+    assert "the search sees no effect of the rate" in text((0.0, 0.8), flat=0.9)
+
+
+def test_labels_table_and_sentence_agree(answered):
+    folder, out = answered
+    answer = collect_answer(load_study(folder))
+    range_ = answer.best.ranges["dropout"]
+    for row in answer.trained:
+        assert (row.fit.label is None) == range_.holds(row.rate)
+        parts = row.fit.train_part + row.fit.gap_part
+        excess = np.interp(row.rate, answer.best.rates, answer.best.mean) - answer.best.promised[0]
+        assert parts == pytest.approx(excess, abs=1e-9)
+        loss, train, gap = (
+            row.metrics[name].adjusted for name in ("val_loss", "train_loss", "gap")
+        )
+        assert loss == pytest.approx(train + gap)
+    marked = [line for line in out.splitlines() if line.startswith("| ") and " *" in line]
+    assert len(marked) == sum(range_.holds(row.rate) for row in answer.trained)

@@ -1,6 +1,5 @@
 """Which points a study proposes."""
 
-import itertools
 import json
 import math
 
@@ -10,63 +9,67 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
-from sweep.study.sampler import Zoom, van_der_corput_order, zoomed_levels
+from sweep.answer.levels import even_levels, zoomed_levels
+from sweep.command.space import Axis
+from sweep.study.sampler import Zoom
 from tests.conftest import load_study
 
-
-def middles(low, high, n):
-    """Return the middles of n equal parts."""
-    return pytest.approx([low + (high - low) * (i + 0.5) / n for i in range(n)], abs=5e-5)
+RATE = Axis("dropout", low=0.0, high=0.8)
 
 
-@pytest.mark.parametrize(
-    ("lowest", "first", "low", "high"),
-    [
-        (0.4, False, 0.3, 0.5),
-        (0.2, False, 0.1, 0.3),  # the search goes on below
-        (0.6, False, 0.5, 0.7),
-        (0.2, True, 0.2, 0.3),
-        (0.6, True, 0.5, 0.6),
-    ],
-)
-def test_zoomed_levels_reach_a_level_further_where_a_later_generation_ends(
-    lowest, first, low, high
-):
-    table = {rate: {0: abs(rate - lowest)} for rate in (0.2, 0.3, 0.4, 0.5, 0.6)}
-    assert zoomed_levels(table, 0.0, 0.8, 5, first) == middles(low, high, 5)
-    low, high = max(low, 0.15), min(high, 0.65)
-    assert zoomed_levels(table, 0.15, 0.65, 5, first) == middles(low, high, 5)
+def table(axis, rates, lowest):
+    points = [{axis.key: rate} for rate in rates]
+    return points, [{0: abs(rate - lowest), 1: abs(rate - lowest) + 1e-3} for rate in rates]
 
 
-def test_zoomed_levels_reach_to_what_was_pruned_and_no_further():
-    table = {rate: {0: abs(rate - 0.3)} for rate in (0.0, 0.3, 0.7)}
-    assert zoomed_levels(table, 0.0, 0.8, 4, False) == middles(0.0, 0.8, 4)
-    assert zoomed_levels(table, 0.0, 0.8, 4, False, [0.2, 0.5]) == middles(0.2, 0.5, 4)
-    del table[0.0], table[0.7]
-    assert zoomed_levels(table, 0.0, 0.8, 4, False, [0.2, 0.4]) == middles(0.1, 0.5, 4)
+@pytest.mark.parametrize("lowest", [0.1, 0.4, 0.7])
+def test_finer_levels_surround_the_best_and_zero_is_among_them(lowest):
+    points, rows = table(RATE, [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8], lowest)
+    zero, *levels = zoomed_levels(points, rows, RATE, 9)
+    assert zero == 0 and len(set(levels)) == 8
+    assert min(levels) < lowest < max(levels) and max(levels) - min(levels) < 0.3
+    assert all(round(level, 2) == level for level in levels)
+    assert not {point["dropout"] for point in points} & set(levels)
+    assert zoomed_levels(points, rows, RATE, 9) == [zero, *levels]
 
 
-def test_zoom_looks_between_the_neighbours_of_the_best_though_they_were_pruned():
-    study = optuna.create_study(sampler=Zoom(8, "val_loss"))
-    first, second = [], []
-    for _ in range(8):
-        first.append(study.ask({"dropout": FloatDistribution(0, 0.7)}))
+def test_finer_levels_leave_out_what_was_lost():
+    points, rows = table(RATE, [0.0, 0.2, 0.4], 0.4)
+    levels = zoomed_levels(points, rows, RATE, 6, lost=[{"dropout": 0.6}, {"dropout": 0.8}])
+    assert max(levels) <= 0.5
+
+
+def test_levels_of_narrow_and_of_logarithmic_searches():
+    assert sorted(even_levels(0.1, 0.15, 3)) == [0.1, 0.125, 0.15]
+    narrow = Axis("dropout", low=0.1, high=0.15)
+    levels = zoomed_levels(*table(narrow, [0.1, 0.125, 0.15], 0.125), narrow, 3)
+    assert len(set(levels)) == 3 and all(0.1 <= level <= 0.15 for level in levels)
+    log = Axis("dropout", low=0.01, high=0.5, log=True)
+    assert sorted(even_levels(0.01, 0.5, 3, log=True)) == [0.01, 0.0707, 0.5]
+    levels = zoomed_levels(*table(log, [0.01, 0.0707, 0.5], 0.0707), log, 4)
+    assert len(set(levels)) == 4 and min(levels) < 0.0707 < max(levels)
+
+
+def test_zoom_asks_for_even_levels_and_then_around_the_best_though_others_were_pruned():
+    study = optuna.create_study(sampler=Zoom(Axis("dropout", low=0.0, high=0.7), 8, "val_loss"))
+    first = [study.ask({"dropout": FloatDistribution(0, 0.7)}) for _ in range(8)]
     assert [t.params["dropout"] for t in first] == [0.0, 0.4, 0.2, 0.6, 0.1, 0.5, 0.3, 0.7]
     for trial in first:
-        if (rate := trial.params["dropout"]) in (0.0, 0.4, 0.7):
-            trial.set_user_attr("trained", {"seeds": [0], "val_loss": [abs(rate - 0.4)]})
+        if (rate := trial.params["dropout"]) in (0.0, 0.3, 0.4, 0.5):
+            values = [abs(rate - 0.4), abs(rate - 0.4) + 1e-3]
+            trial.set_user_attr("trained", {"seeds": [0, 1], "val_loss": values})
             study.tell(trial, 0.0)
         else:
             study.tell(trial, state=TrialState.PRUNED)
-    for _ in range(8):
-        second.append(study.ask({"dropout": FloatDistribution(0, 0.7)}))
-    assert sorted(t.params["dropout"] for t in second) == middles(0.3, 0.5, 8)
+    second = [study.ask({"dropout": FloatDistribution(0, 0.7)}) for _ in range(8)]
+    zero, *others = (t.params["dropout"] for t in second)
+    assert zero == 0 and all(0.3 <= rate <= 0.5 for rate in others)
 
 
 @pytest.mark.parametrize("n", [3, 6, 8, 11])
 def test_any_beginning_of_a_generation_is_spread_over_its_range(n):
     places = [int(f"{number:032b}"[::-1], 2) for number in range(n)]  # its bits in reverse
-    order = van_der_corput_order(n)
+    order = [round(level) for level in even_levels(0, n - 1, n)]
     assert order == [sorted(places).index(place) for place in places]
     for k in range(1, n + 1):
         gaps = np.diff([*sorted(order[:k]), n])
@@ -78,9 +81,8 @@ def test_default_search_is_even_levels_and_then_finer_ones(sweep):
     trials = load_study(folder).trials
     first = sorted(t.params["dropout"] for t in trials[:6])
     assert first == [0.0, 0.16, 0.32, 0.48, 0.64, 0.8]
-    second = sorted(t.params["dropout"] for t in trials[6:])
-    steps = {round(b - a, 3) for a, b in itertools.pairwise(second)}
-    assert len(set(second)) == 6 and max(steps) - min(steps) < 2e-3 and max(steps) < 0.16
+    zero, *second = (t.params["dropout"] for t in trials[6:])
+    assert zero == 0 and len(set(second)) == 5 and not set(second) & set(first)
     assert trials[0].user_attrs["seeds"] == [0, 1] and trials[6].user_attrs["seeds"] == [1000, 1001]
 
 

@@ -7,7 +7,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from models.mlp import MLP, MLPConfig
-from sweep.answer.best import best
+from sweep.answer.best import find_best
 from sweep.command.config import TrainConfig
 from sweep.command.space import Axis
 from sweep.engine.optimizer import OptimizerNumbers
@@ -59,9 +59,14 @@ def test_files_of_a_study(sweep):
         "dropout=0.3100_trial=001",
     ]
     answer = json.loads((folder / "answer.json").read_text())
-    assert [t["params"]["dropout"] for t in answer["trials"]] == [0.1, 0.31]
-    assert answer["baseline"]["params"] == {"dropout": 0.0} and answer["verdict"] is None
-    assert answer["best"]["params"]["dropout"] in (0.1, 0.31)
+    assert [t["params"]["dropout"] for t in answer["trials"]] == [0.1, 0.31, 0.0]
+    assert [t["number"] for t in answer["trials"]] == [0, 1, None]
+    assert answer["opponent"]["params"] == {"dropout": 0.0} and answer["verdict"] is None
+    losses = {t["params"]["dropout"]: t["metrics"]["val_loss"]["mean"] for t in answer["trials"]}
+    assert answer["best"]["point"]["dropout"] == min((0.1, 0.31), key=losses.get)
+    lines = (folder / "trials.csv").read_text().splitlines()
+    assert lines[0].startswith("trial,dropout,state,seed,val_loss,") and len(lines) == 1 + 3 * 2
+    assert float(lines[1].split(",")[1]) == 0.1 and lines[-1].startswith(",0.0,complete,0,")
     assert "| rate |" in (folder / "report.md").read_text()
 
 
@@ -92,17 +97,17 @@ def test_answer_is_the_fit_of_the_metric_searched(sweep):
         dict(zip(t.user_attrs["seeds"], t.user_attrs["trained"]["val_error"], strict=True))
         for t in trials
     ]
-    found = best([t.params for t in trials], rows, [Axis("dropout", low=0.0, high=0.8)])
+    found, _ = find_best([t.params for t in trials], rows, [Axis("dropout", low=0.0, high=0.8)])
     answer = json.loads((folder / "answer.json").read_text())
-    assert answer["best"]["params"] == found.point
-    assert answer["best"]["curve"]["mean"] == pytest.approx(found.mean)
+    assert answer["best"]["point"] == found.point
+    assert answer["best"]["mean"] == pytest.approx(found.mean)
 
 
 def test_config_groups_and_data_make_one_study_each(sweep, tmp_path, capsys):
     sweep("dropout=0.0,0.2", "data.n_train=150,200")
     assert len([path for path in (tmp_path / "runs").iterdir() if path.is_dir()]) == 2
     out = capsys.readouterr().out
-    assert out.count("| rate |") == 2 and "how the best rate moves" in out
+    assert out.count("noise tax") == 2 and "how the best rate moves" in out
     assert (tmp_path / "runs" / "best_rate_over_data.n_train.png").exists()
 
 

@@ -97,7 +97,7 @@ def test_a_model_and_data_of_ones_own_package(clone):
     search = ["dropout=0.0,0.5", "train.lr=0.03", "train.epochs=20"]
     found = answer(clone, "model=tower", "data=halves", *tiny, *search)
     assert found["study"].startswith("tower-halves-")
-    assert all(t["val_error"]["mean"] < 0.2 for t in found["trials"])
+    assert all(t["metrics"]["val_error"]["mean"] < 0.2 for t in found["trials"])
 
 
 def test_a_broken_yaml_is_one_line_with_its_file(clone):

@@ -1,0 +1,104 @@
+"""What fresh seeds said of the answer, as the study recorded it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sweep.answer.gain import NO_EVIDENCE, Gain, judge
+from sweep.answer.row import Measure, measured
+from sweep.command.space import Number
+from sweep.work import LOWEST
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """One of the two points, trained on the seeds of the confirmation."""
+
+    params: dict[str, Number]
+    metrics: dict[str, Measure]  # of validation, and with test_ of the test samples
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """Both points on the same fresh seeds."""
+
+    seeds: tuple[int, ...]
+    chosen: Confirmed
+    baseline: Confirmed | None  # None if there is nothing to compare with
+    gains: tuple[Gain, ...]  # of the searched metric, then of the other one
+    early: Gain | None  # if of each training the best epoch were kept: optimistic
+    attempt: int = 1  # more if the answer moved since it was first confirmed
+
+
+@dataclass(frozen=True)
+class AtOtherRate:
+    """The comparison repeated at another learning rate, on seeds of the confirmation."""
+
+    lr: float
+    gain: Gain | None  # None if a training failed
+    change: Gain | None  # by how much the gain is larger there
+
+
+def read_confirmation(recorded: Mapping[str, Any], metric: str, twins: bool) -> Confirmation:
+    """Return what a study recorded, judged in the searched metric first.
+
+    The second metric is tested only if the first has a verdict, so that both together are wrong in
+    no more than 5% (a fixed sequence); nor if they are twins, each a function of the other.
+    """
+    chosen, baseline = (_numbers(recorded[name]) for name in ("chosen", "baseline"))
+    gains, early = list[Gain](), None
+    if chosen and baseline:
+        share = 0.5 ** (recorded["attempt"] - 1)
+        gains = [judge(metric, chosen[metric], baseline[metric], share=share)]
+        tested = gains[0].verdict != NO_EVIDENCE and not twins
+        others = [name for name in chosen if name.startswith("val_") and name != metric]
+        gains += [judge(n, chosen[n], baseline[n], tested, share) for n in others]
+        early = judge(metric, chosen[LOWEST], baseline[LOWEST])
+    return Confirmation(
+        tuple(recorded["seeds"]),
+        _confirmed(recorded["chosen"], chosen),
+        _confirmed(recorded["baseline"], baseline) if baseline else None,
+        tuple(gains),
+        early,
+        recorded["attempt"],
+    )
+
+
+def _numbers(point: Mapping[str, Any] | None) -> dict[str, list[float]]:
+    """Return each metric's numbers; what diverged was recorded as null, and is nan."""
+    of_seeds = {name: values for name, values in (point or {}).items() if name != "params"}
+    return {
+        name: [math.nan if value is None else value for value in values]
+        for name, values in of_seeds.items()
+    }
+
+
+def _confirmed(point: Mapping[str, Any], numbers: Mapping[str, Sequence[float]]) -> Confirmed:
+    whole = {
+        name: [value for value in values if math.isfinite(value)]
+        for name, values in numbers.items()
+        if name != LOWEST
+    }
+    return Confirmed(point["params"], {n: measured(v) for n, v in whole.items() if v})
+
+
+def read_robustness(
+    recorded: Sequence[Mapping[str, Any]], confirmed: Mapping[str, Any], metric: str
+) -> tuple[AtOtherRate, ...]:
+    """Compare the gain at other learning rates with the gain at train.lr on the same seeds."""
+    found = []
+    for record in recorded:
+        gain, change = None, None
+        if record["chosen"]:
+            chosen, baseline = (_numbers(record[name]) for name in ("chosen", "baseline"))
+            gain = judge(metric, chosen[metric], baseline[metric])
+            here, there = _gained(confirmed, metric), _gained(record, metric)
+            change = judge(metric, here[: len(there)], there)
+        found.append(AtOtherRate(record["lr"], gain, change))
+    return tuple(found)
+
+
+def _gained(record: Mapping[str, Any], metric: str) -> list[float]:
+    chosen, baseline = (_numbers(record[name])[metric] for name in ("chosen", "baseline"))
+    return [without - given for given, without in zip(chosen, baseline, strict=True)]
