@@ -299,7 +299,7 @@ def test_only_the_test_set_may_be_missing(monkeypatch, split):
     if split == "test":
         assert data.load_test_split(config, data.load_data(config)) is None
     else:
-        with pytest.raises(BadInput, match="must return .* not a NoneType"):
+        with pytest.raises(BadInput, match=r"must return .* not a NoneType"):
             data.load_data(config)
 
 
