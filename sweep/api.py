@@ -172,7 +172,11 @@ def _rates(dropout: Any) -> str | None:
 
 
 def _loss_path(loss: Callable[..., Any] | str | None) -> str | None:
-    return loss if loss is None or isinstance(loss, str) else target_path(loss)
+    if loss is None or isinstance(loss, str):
+        return loss
+    if not callable(loss):
+        raise BadInput(f"loss: must be a function (outputs, targets), not {_kind(loss)}")
+    return target_path(loss)
 
 
 def _kind(value: Any) -> str:

@@ -46,6 +46,9 @@ def _put_back() -> Iterator[None]:
         GlobalHydra.set_instance(theirs)
         base.version_base = version
         job.set("name", name)
+        for handler in root.handlers:
+            if handler not in handlers:
+                handler.close()
         root.handlers[:] = handlers
         root.setLevel(level)
         optuna.logging.set_verbosity(verbosity)

@@ -17,7 +17,8 @@ def target_path(thing: Any) -> str:
     if is_importable(thing):
         return f"{thing.__module__}.{thing.__qualname__}"
     code = read_code(thing)
-    name = f"{re.sub(r'[^0-9A-Za-z_]', '', thing.__name__)}_{code.sha256[:12]}"
+    called = getattr(thing, "__name__", type(thing).__name__)
+    name = f"{re.sub(r'[^0-9A-Za-z_]', '', called)}_{code.sha256[:12]}"
     globals()[name] = thing
     path = f"{__name__}.{name}"
     _codes[path] = code
