@@ -11,8 +11,8 @@ It makes the command line that would ask the same and runs it in this process.
 
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,7 @@ def find(
     try:
         with _one_at_a_time, ExitStack() as stack:
             settings = _checked_settings(overrides)
-            lines = [f"model={_model_name(model, settings)}"]
+            lines = [f"model={stack.enter_context(_named_model(model, settings))}"]
             if not (train is val is test is None):
                 splits = _splits(train, val, test)
                 lines += _arrays_lines(stack.enter_context(hold_arrays(splits)), settings)
@@ -92,10 +92,12 @@ def _checked_settings(overrides: Sequence[str]) -> list[str]:
     return list(overrides)
 
 
-def _model_name(model: type[nn.Module] | str, settings: Sequence[str]) -> str:
-    """Return the name of the model's YAML, which for a class is made in Hydra's own store."""
+@contextmanager
+def _named_model(model: type[nn.Module] | str, settings: Sequence[str]) -> Iterator[str]:
+    """Yield the name of the model's YAML, which for a class is in Hydra's store meanwhile."""
     if isinstance(model, str) and "." not in model:
-        return model
+        yield model
+        return
     if not isinstance(model, str | type):
         raise BadInput(f"model: must be a class, which is built for each rate, not {_kind(model)}")
     path = model if isinstance(model, str) else target_path(model)
@@ -104,8 +106,12 @@ def _model_name(model: type[nn.Module] | str, settings: Sequence[str]) -> str:
     if any((conf / "model" / f"{name}.yaml").exists() for conf in conf_folders()):
         raise BadInput(f"model={name}: is also a file in conf/model; rename the class")
     numbers = {**_examples(settings), **own_numbers(cls)}
-    ConfigStore.instance().store(name, {"_target_": path, **numbers}, "model")
-    return name
+    store = ConfigStore.instance()
+    store.store(name, {"_target_": path, **numbers}, "model")
+    try:
+        yield name
+    finally:
+        del store.repo["model"][f"{name}.yaml"]
 
 
 def _examples(settings: Sequence[str]) -> dict[str, Any]:
