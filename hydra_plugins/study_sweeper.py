@@ -7,12 +7,14 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from sweep.errors import BadInput
+
 
 class StudySweeper(Sweeper):
     """The sweeper for `hydra/sweeper=study`: Optuna searches the lists and intervals."""
 
-    def __init__(self, params: dict[str, Any]) -> None:
-        self.params = params
+    def __init__(self, params: dict[str, Any], several: bool) -> None:
+        self.params, self.several = params, several
 
     config: DictConfig
 
@@ -26,6 +28,8 @@ class StudySweeper(Sweeper):
 
         defaults = [f"{key}={value}" for key, value in self.params.items()]
         studies = read_plans(self.context.config_loader, self.config, defaults, arguments)
+        if len(studies) > 1 and not self.several:
+            raise BadInput(f"find answers for one study; these settings make {len(studies)}")
         from sweep.study.studies import (
             run_studies,  # imports torch, so only after the arguments were checked
         )

@@ -31,11 +31,10 @@ def _run(arguments: list[str]) -> int:
 
 
 def _app() -> None:
-    import warnings
-
     import hydra
     from omegaconf import DictConfig
 
+    from sweep.command.program import allow_schemas
     from sweep.places import CONF, PRIMARY
 
     def job(cfg: DictConfig) -> str | None:
@@ -43,8 +42,7 @@ def _app() -> None:
 
         return run_job(cfg)
 
-    # the plugins' schemas are meant to check the files in conf/hydra/launcher
-    warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against")
+    allow_schemas()
     hydra.main(version_base="1.3", config_path=str(CONF), config_name=PRIMARY)(job)()
 
 

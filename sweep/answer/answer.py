@@ -60,6 +60,12 @@ class Answer:
         return self.use["dropout"]
 
     @property
+    def set(self) -> tuple[Any, ...]:
+        """What cannot be told from the best rate: rates, or the ends (low, high) of parts."""
+        range_ = self.best.ranges["dropout"]
+        return range_.islands if range_.values is None else range_.values
+
+    @property
     def gain(self) -> Gain | None:
         """By how much the chosen point beats no dropout in the searched metric."""
         return self.confirmation.gains[0] if self.confirmation and self.confirmation.gains else None

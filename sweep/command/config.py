@@ -169,6 +169,7 @@ def differing_keys(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str
 class SweeperConfig:
     _target_: str = "hydra_plugins.study_sweeper.StudySweeper"
     params: dict[str, Any] = field(default_factory=dict)  # default searches, in Hydra's syntax
+    several: bool = True  # whether the command line may make several studies
 
 
 ConfigStore.instance().store(name="dropout_sweep_defaults", node=Config)

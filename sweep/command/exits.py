@@ -8,18 +8,18 @@ import traceback
 from collections.abc import Callable
 from types import FrameType
 
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
+
+from sweep.command.hints import one_line
+from sweep.errors import BadInput, Unreachable
+
 terminated = False  # by SIGTERM, which is handled like Ctrl-C except for the exit code
 
 
 def exit_code(work: Callable[[], int]) -> int:
     """Run a command; return its exit code, or 2, 3, 130 or 143 if an error or a signal ended it."""
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError  # type: ignore[import-untyped]
-
-    from sweep.command.hints import one_line
-    from sweep.errors import BadInput, Unreachable
-
     signal.signal(signal.SIGTERM, _terminate)
     full = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of printing and exiting
@@ -28,24 +28,29 @@ def exit_code(work: Callable[[], int]) -> int:
             stream.reconfigure(errors="replace")  # prints "?" if a terminal knows only ASCII
     try:
         return work()
-    except (BadInput, HydraException, OmegaConfBaseException, Unreachable, YAMLError) as error:
-        if full:
-            raise
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 3 if isinstance(error, Unreachable) else 2
-    except ValueError as error:  # which Hydra raises for some mistakes
-        if full or not _raised_by_hydra(error):
-            raise
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        if full:
-            raise
-        print(f"error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
-        return 3
     except KeyboardInterrupt:
         print("\ninterrupted; run the same command to resume", file=sys.stderr)
         return 143 if terminated else 130
+    except Exception as error:
+        told = in_one_line(error)
+        if full or told is None:
+            raise
+        print(f"error: {told}", file=sys.stderr)
+        return 3 if isinstance(told, Unreachable) else 2
+
+
+def in_one_line(error: Exception) -> BadInput | Unreachable | None:
+    """Return an error that is a mistake or unavailable data as one line; None for any other."""
+    match error:
+        case Unreachable():
+            return Unreachable(one_line(error))
+        case BadInput() | HydraException() | OmegaConfBaseException() | YAMLError():
+            return BadInput(one_line(error))
+        case ValueError() if _raised_by_hydra(error):  # which it raises for some mistakes
+            return BadInput(one_line(error))
+        case OSError():
+            return Unreachable(f"{error.filename or 'a file'}: {error.strerror}")
+    return None
 
 
 def _raised_by_hydra(error: BaseException) -> bool:

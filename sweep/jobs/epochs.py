@@ -75,9 +75,11 @@ def evaluate_epoch(population: Population, data: Data, epoch: int) -> dict[str, 
 
 def test_members(
     population: Population, config: Config, data: Data
-) -> list[dict[str, list[float]]]:
-    """Evaluate every trial on the test samples."""
+) -> list[dict[str, list[float]]] | None:
+    """Evaluate every trial on the test samples; return None if there are none."""
     samples, last = load_test_split(config.data, data), config.train.epochs
+    if samples is None:
+        return None
     metrics = population.evaluate(samples, last)
     tables = {f"test_{name}": population.table(values) for name, values in metrics.items()}
     n_trials = len(tables["test_loss"])

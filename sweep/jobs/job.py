@@ -154,12 +154,12 @@ def _train_in_way(
     with Curves.begin_anew(folder.parent.parent, runs) as curves:
         history = train_epochs(config, work, population, data, curves, folder, reporter)
         population.check(data.val)
-    tested = test_members(population, config, data) if work.test else [{} for _ in history]
+    tested = test_members(population, config, data) if work.test else None
     execution = {"device": str(device), "members": len(settings) * len(work.seeds)}
     execution |= {"members_per_pass": population.engine.members_per_pass}
     execution |= {"threads": torch.get_num_threads()} if device.type == "cpu" else {}
     log.info("trained %s %s", execution, way)
-    pairs = zip(history, tested, strict=True)
+    pairs = zip(history, tested or [{} for _ in history], strict=True)
     return [TrialResult(*pair, execution=execution, way=way) for pair in pairs]
 
 

@@ -12,12 +12,16 @@ VAL, TRAIN, GAP = "tab:orange", "tab:blue", "tab:red"
 
 
 def draw_panels(answer: Answer, path: Path) -> None:
-    """Draw all panels side by side."""
+    panels_figure(answer).savefig(path, dpi=120)
+
+
+def panels_figure(answer: Answer) -> Any:
+    """Return a figure of all panels side by side."""
     figure, panels = _new_figure(len(PANELS), (5 * len(PANELS), 4.2))
     for panel, axes in zip(PANELS.values(), panels, strict=True):
         panel(answer, axes)
     figure.suptitle(answer.study)
-    figure.savefig(path, dpi=120)
+    return figure
 
 
 def panel_image(answer: Answer, panel: str) -> bytes:

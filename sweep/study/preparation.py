@@ -1,22 +1,25 @@
 """A study before it is opened: all that can be checked without writing anything."""
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from sweep.command.config import Config
 from sweep.command.plan import Plan
 from sweep.engine.device import pick_device
 from sweep.engine.guess import constant_guess
 from sweep.engine.inspection import try_out
 from sweep.engine.objective import default_loss, metric_of, with_loss
-from sweep.errors import DataUnavailable, require
+from sweep.errors import BadInput, DataUnavailable, require
 from sweep.jobs.launcher import Launcher
 from sweep.study.fingerprint import sha256_of, study_fingerprint
 from sweep.study.sources import study_sources
 from sweep.workload.data import Data, load_data
+from sweep.workload.local import is_local
 from sweep.workload.model import check_numbers
 
 
@@ -48,6 +51,8 @@ def prepare_study(plan: Plan, launcher: Launcher) -> Prepared:
     plan, samples, warnings = _with_data(plan)
     plan = _with_loss(plan, samples)
     config = plan.config
+    targets = _named_code(config)
+    _check_importable(targets, launcher)
     size, most = config.train.batch_size, len(samples.train)
     require(size <= most, "train.batch_size", size, f"must be at most the {most} samples")
     second = metric_of(samples.train.targets, config.train)
@@ -61,8 +66,25 @@ def prepare_study(plan: Plan, launcher: Launcher) -> Prepared:
     folder = Path(plan.cfg.hydra.sweep.dir).resolve() / study_name
     require("${" not in str(folder), "hydra.sweep.dir", folder, "must not hold ${")
     guess = constant_guess(samples.val.targets, config.train)
-    code = study_sources(str(part.get("_target_")) for part in (config.model, config.data))
+    code = study_sources(targets)
     return Prepared(plan, study_name, folder, device, whole, code, tuple(warnings), second, guess)
+
+
+def _named_code(config: Config) -> list[str]:
+    """Return the paths of the classes and functions that a study runs."""
+    data, loss = config.data, str(config.train.loss)
+    paths = [config.model.get("_target_"), data.get("_target_"), data.get("augment")]
+    return [str(path) for path in (*paths, loss if "." in loss else None) if path is not None]
+
+
+def _check_importable(targets: Iterable[str], launcher: Launcher) -> None:
+    """Raise BadInput if jobs in processes of their own would need what only this process has."""
+    if not launcher.in_process and (local := [path for path in targets if is_local(path)]):
+        what = local[0].rpartition(".")[2].rpartition("_")[0]
+        raise BadInput(
+            f"hydra/launcher={launcher.name}: its processes cannot import {what}, which is in a "
+            "notebook or a script; put it into a file of its own and import it"
+        )
 
 
 def _with_loss(plan: Plan, samples: Data) -> Plan:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sweep.study.fingerprint import PACKAGES
 from sweep.workload.imports import import_target
+from sweep.workload.local import used_modules
 
 NOT_OURS = {
     "sweep",
@@ -56,9 +57,10 @@ def changed_sources(begun: Mapping[str, str], now: Mapping[str, str]) -> list[st
 
 
 def _target_modules(target: str) -> list[str]:
-    """Return the modules on the way to a dotted name, and those to where it is defined."""
+    """Return the modules on the way to a dotted name, to its definition and to what it uses."""
     home = getattr(import_target("_target_", target), "__module__", None)
-    return [*_package_chain(target), *_package_chain(str(home or ""))]
+    places = (target, str(home or ""), *used_modules(target))
+    return [name for place in places for name in _package_chain(place)]
 
 
 def _package_chain(name: str) -> list[str]:

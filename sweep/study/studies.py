@@ -19,15 +19,18 @@ from sweep.show.progress import Bar
 from sweep.study.opened import open_study_run
 from sweep.study.preparation import prepare_study
 from sweep.study.study import StudyRun
+from sweep.workload.arrays import write_held
 
 
-def run_studies(plans: Sequence[Plan], launch: Launch) -> None:
+def run_studies(plans: Sequence[Plan], launch: Launch) -> list[Answer]:
     """Check every study, then run and report them; one that fails leaves the others alone."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # errors are said in one line, by us
     device = plans[0].config.train.device
     launcher = read_launcher(plans[0].cfg.hydra, lambda: _n_gpus(device))
     every = [prepare_study(plan, launcher) for plan in plans]
     studies = list({one.folder: one for one in every}.values())  # data may fall back
+    for one in studies:
+        write_held(one.plan.config.data)
     groups = [[one] for one in studies] if launcher.n_parallel == 1 else [studies]
     bar, answers, failed = Bar(), dict[Path, Answer](), list[Exception]()
     for group in groups:
@@ -40,11 +43,12 @@ def run_studies(plans: Sequence[Plan], launch: Launch) -> None:
                     answers[study.folder] = study.report()
                     bar.clear()
                     print(markdown.terminal_text(answers[study.folder], study.folder), flush=True)
-    if len(answers) > 1:
-        finished = [answers[one.folder] for one in studies if one.folder in answers]
+    finished = [answers[one.folder] for one in studies if one.folder in answers]
+    if len(finished) > 1:
         _compare_studies(finished, studies[0].folder.parent)
     if failed:
         raise failed[0]
+    return finished
 
 
 def _n_gpus(device: str) -> int:

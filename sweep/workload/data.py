@@ -1,7 +1,7 @@
 """A data set as tensors on the device; uint8 images stay uint8 and are normalised per batch.
 
 The `_target_` of its YAML is a function `(config, split)` for the splits "train", "val" and "test".
-It returns (inputs, targets), or a map-style torch Dataset of such pairs.
+It returns (inputs, targets), or a map-style torch Dataset of such pairs; None if there is no test.
 """
 
 import hashlib
@@ -78,7 +78,8 @@ class _Config:
 def load_once(frozen: _Config) -> Data:
     config = frozen.config
     train, val = read_split(config, "train"), read_split(config, "val")
-    _check_alike(config, train, val, "val")
+    assert train and val  # only "test" may be missing
+    check_alike(_data_key(config), train, val, "val")
     digest = hashlib.sha256()
     for inputs, targets in (train, val):
         for name, tensor in {**input_tensors(inputs), "targets": targets}.items():
@@ -136,10 +137,12 @@ def _data_key(config: Mapping[str, Any]) -> str:
     return f"data._target_={config.get('_target_')}"
 
 
-def load_test_split(config: Mapping[str, Any], data: Data) -> Split:
-    """Read the test samples; they are normalised like the training samples."""
+def load_test_split(config: Mapping[str, Any], data: Data) -> Split | None:
+    """Read the test samples, if there are any; they are normalised like the training samples."""
     test = read_split(config, "test")
-    _check_alike(config, (data.train.inputs, data.train.targets), test, "test")
+    if test is None:
+        return None
+    check_alike(_data_key(config), (data.train.inputs, data.train.targets), test, "test")
     (inputs, targets), _ = _without_uncounted(test)
     if targets.dtype == torch.int64 and int(targets.max()) >= data.n_classes:
         raise BadInput(f"{_data_key(config)}: classes of 'test' must be below {data.n_classes}")
@@ -148,8 +151,11 @@ def load_test_split(config: Mapping[str, Any], data: Data) -> Split:
     return replace(data.train, inputs=inputs, targets=targets.to(device), augment=None)
 
 
-def read_split(config: Mapping[str, Any], split: str) -> tuple[Inputs, Tensor]:
-    """Call the function that `_target_` names; return its inputs and targets, checked."""
+def read_split(config: Mapping[str, Any], split: str) -> tuple[Inputs, Tensor] | None:
+    """Call the function that `_target_` names; return its inputs and targets, checked.
+
+    None if there is no test set.
+    """
     key, function = _data_key(config), import_target("data._target_", config.get("_target_"))
     if not inspect.isfunction(function) or not _takes_two(function):
         raise BadInput(f"{key}: must be a function (config, split)")
@@ -158,6 +164,8 @@ def read_split(config: Mapping[str, Any], split: str) -> tuple[Inputs, Tensor]:
         raise BadInput(f"data.normalize={normalize}: must be true or false")
     try:
         returned = function(SimpleNamespace(**config), split)
+        if returned is None and split == "test":
+            return None
         inputs, targets = as_samples(key, split, returned)
     except (BadInput, Unreachable):
         raise
@@ -166,8 +174,8 @@ def read_split(config: Mapping[str, Any], split: str) -> tuple[Inputs, Tensor]:
     return converted(inputs, normalize), targets
 
 
-def _check_alike(
-    config: Mapping[str, Any],
+def check_alike(
+    key: str,
     train: tuple[Inputs, Tensor],
     other: tuple[Inputs, Tensor],
     split: str,
@@ -185,8 +193,7 @@ def _check_alike(
         if mine != theirs:
             name = "targets" if what.endswith("\0") else what
             raise BadInput(
-                f"{_data_key(config)}: {name} of 'train' are {mine}, "
-                f"of {split!r} {theirs}; they must be alike"
+                f"{key}: {name} of 'train' are {mine}, of {split!r} {theirs}; they must be alike"
             )
 
 

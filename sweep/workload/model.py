@@ -20,6 +20,9 @@ from sweep.errors import BadInput, first_line, require
 from sweep.workload.imports import import_target
 from sweep.workload.inputs import Inputs, call_with
 
+GIVEN = ("dropout", "input_shape", "n_classes")  # what a model gets beside its YAML's numbers
+NUMBERS = (int, float, str, type(None))
+
 
 def model_class(target: str) -> type[nn.Module]:
     """Import the class that model._target_ names, such as models.mlp.MLP."""
@@ -132,6 +135,21 @@ def config_class(cls: type[nn.Module]) -> Any:
         return None
     schema = hints.get(parameters[0]) if parameters else None
     return schema if dataclasses.is_dataclass(schema) else None
+
+
+def own_numbers(cls: type[nn.Module]) -> dict[str, Any]:
+    """Return the numbers for which a model has defaults, as its YAML would have them."""
+    schema = config_class(cls)
+    if schema is not None:
+        defaults = {field.name: field.default for field in dataclasses.fields(schema)}
+    else:
+        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        defaults = {parameter.name: parameter.default for parameter in parameters}
+    return {
+        name: default
+        for name, default in defaults.items()
+        if isinstance(default, NUMBERS) and name not in GIVEN and "${" not in str(default)
+    }
 
 
 def model_variants(model: Mapping[str, Any], axes: Sequence[Axis]) -> list[dict[str, Any]]:

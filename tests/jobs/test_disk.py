@@ -48,7 +48,7 @@ def end(process, *codes):
 
 def outcome(folder):
     answer = json.loads((folder / "runs/mine/answer.json").read_text())
-    kept = [answer[key] for key in ("best", "gain", "test", "verdict", "confirmation")]
+    kept = [answer[key] for key in ("best", "use", "verdict", "confirmation")]
     return values(folder / "runs/mine"), kept
 
 

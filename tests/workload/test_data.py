@@ -273,7 +273,7 @@ STRANGE = {
     "no tensor": (FLOATS.tolist(), CLASSES),
     "text": (np.array(["a"] * len(CLASSES)), CLASSES),
     "no targets": (FLOATS, None),
-    "nothing": None,
+    "one thing": (FLOATS,),
 }
 
 
@@ -287,6 +287,20 @@ def test_what_is_no_data_is_refused_by_name(monkeypatch, split, strange):
     with pytest.raises(BadInput, match=r"data\._target_=sweep\.workload\.data\.own: ") as caught:
         data.load_test_split(config, data.load_data(config))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_only_the_test_set_may_be_missing(monkeypatch, split):
+    splits = {"train": (FLOATS, CLASSES), "val": (FLOATS, CLASSES), "test": (FLOATS, CLASSES)}
+    monkeypatch.setattr(
+        data, "own", lambda config, name: {**splits, split: None}[name], raising=False
+    )
+    config = {"_target_": "sweep.workload.data.own", "case": f"no {split}"}
+    if split == "test":
+        assert data.load_test_split(config, data.load_data(config)) is None
+    else:
+        with pytest.raises(BadInput, match=r"must return .* not a NoneType"):
+            data.load_data(config)
 
 
 @pytest.mark.parametrize("other", [(FLOATS.double(), CLASSES), (torch.zeros(4, 2), CLASSES)])
