@@ -11,6 +11,7 @@ from sweep.command.config import StudyConfig
 from sweep.command.exits import exit_code
 from sweep.errors import BadInput
 from sweep.show.markdown import terminal_text, write_report
+from sweep.study.fingerprint import RECORDS
 from sweep.study.storage import load_study, sqlite_url
 
 
@@ -34,7 +35,7 @@ def report_again(arguments: list[str]) -> int:
         raise BadInput(f"{' '.join(arguments)}: {hint}")
     study = load_study(url, folder.name)
     trained = [trial.user_attrs.get("trained") for trial in study.get_trials(deepcopy=False)]
-    if any(summary and "metrics" not in summary for summary in trained):
+    if study.user_attrs.get("fingerprint", {}).get("records") != RECORDS:
         raise BadInput(f"{folder.name}: was begun with an older version; run its command again")
     if not any(trained):
         print(f"{folder.name}: no trial is finished yet")

@@ -26,7 +26,7 @@ def test_it_tells_the_way_the_speeds_and_the_time_of_a_study(capsys, model, expe
     assert check.check_model([*TINY, *model]) == 0
     told = capsys.readouterr().out
     assert told.startswith(expected)
-    assert "by a plain loop" in told and "the search of a study, 16 trainings: about" in told
+    assert "by a plain loop" in told and "the search of a study, " in told
 
 
 def test_a_wrong_product_is_found(monkeypatch, capsys):

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import PchipInterpolator
 
 from sweep.answer.choices import Point, choices_along, is_trained_side, places, rejected_points
 from sweep.answer.surface import Array, Surface, Trainings, fit
 from sweep.answer.variance import steepness
 from sweep.command.space import Axis, Number
 
-SET_LEVEL = 0.05  # a rate stays in the set while its chance to be no worse is at least this
+SET_LEVEL = 0.03  # a rate stays in the set while its chance to be no worse is at least this
 NOTHING = 0.02  # a best rate below this is no dropout
 MOST = 1000  # trainings that the surface is fitted to: its time grows with their cube
 Row = Mapping[int, float]  # {seed: value}
@@ -152,7 +153,10 @@ class _Fitted:
         if at.shape[1] == 1:
             levels, first = np.unique(at[:, 0], return_inverse=True)
             highest = np.array([self.steep[first == i].max() for i in range(len(levels))])
-            return np.interp(candidates[:, 0], levels, highest)
+            if len(levels) == 1:
+                return np.full(len(candidates), highest[0])
+            within = candidates[:, 0].clip(levels[0], levels[-1])
+            return np.asarray(PchipInterpolator(levels, highest)(within))  # without kinks
         distances = ((candidates[:, None] - at[None]) ** 2).sum(-1)
         return np.asarray(self.steep[distances.argmin(1)])
 

@@ -10,6 +10,7 @@ from statistics import fmean, median, stdev
 import numpy as np
 
 STEEPEST = 1000  # a wall beside a bottom
+EVEN = 5  # noises by which levels may differ before the highest count as a wall
 
 
 def mean_and_sem(values: Sequence[float]) -> tuple[float, float | None]:
@@ -43,10 +44,11 @@ def paired_noise(rows: Sequence[Mapping[int, float]]) -> float:
 def steepness(rows: Sequence[Mapping[int, float]]) -> np.ndarray:
     """Return how steep a surface may be at trials {seed: value}, 1 or more for each.
 
-    It is 1 at all that are not far above the lowest, and grows in proportion beyond.
+    It is 1 at all that are not far above the lowest, and grows with the root of the excess beyond:
+    in proportion to it, the surface would take the noise of the levels for its own.
     """
     means = np.array([fmean(row.values()) for row in rows])
     near = [row for row, mean in zip(rows, means, strict=True) if mean <= far_above(means.tolist())]
     excess = means - means.min()
-    unit = max(3 * float(np.median(excess)), 6 * paired_noise(near), excess.max() / STEEPEST)
-    return np.maximum(1.0, excess / unit) if unit > 0 else np.ones(len(rows))
+    usual = max(float(np.median(excess)), EVEN * paired_noise(near), excess.max() / STEEPEST)
+    return np.sqrt(np.maximum(1.0, excess / usual)) if usual > 0 else np.ones(len(rows))

@@ -130,11 +130,16 @@ class StudyConfig:
             require(bool(known), "study.storage", self.storage.split(":")[0] + ":...", STORAGES)
 
 
+# of every data set: a function inputs -> inputs of training batches, whether uint8 are images that
+# are normalised, and how many classes there are, if not as many as the targets show
+OF_ALL_DATA = {"augment": None, "normalize": True, "n_classes": None}
+
+
 @dataclass
 class Config:
     dropout: float = 0.0  # which the model reads as config.dropout; the study sets it
     model: dict[str, Any] = field(default_factory=dict)  # conf/model
-    data: dict[str, Any] = field(default_factory=dict)  # conf/data
+    data: dict[str, Any] = field(default_factory=lambda: dict(OF_ALL_DATA))  # conf/data
     train: TrainConfig = field(default_factory=TrainConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     study: StudyConfig = field(default_factory=StudyConfig)

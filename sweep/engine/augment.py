@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sweep.engine import generators
+from sweep.engine.equal import equal_bits
 from sweep.errors import BadInput, first_line
 from sweep.workload.inputs import Inputs, input_tensors, map_inputs, map_named
 from sweep.workload.split import Augment
@@ -33,13 +34,25 @@ def check_augment(augment: Augment, x: Inputs) -> None:
     """Raise BadInput if an augmentation fails or changes shapes or dtypes."""
     key = f"data.augment={augment.__module__}.{getattr(augment, '__qualname__', augment)}"
     try:
-        with generators.restoring_states():
-            changed = augment(map_inputs(Tensor.clone, x))
+        changed, again = (_seeded(augment, x) for _ in range(2))
         kinds = [_kinds(changed), _kinds(x)]
     except Exception as error:
         raise BadInput(f"{key}: {type(error).__name__}: {first_line(error)}") from error
     if kinds[0] != kinds[1]:
         raise BadInput(f"{key}: must return {kinds[1]}, not {kinds[0]}")
+    pairs = zip(input_tensors(changed).values(), input_tensors(again).values(), strict=True)
+    if not all(equal_bits(one, other) for one, other in pairs):
+        raise BadInput(
+            f"{key}: draws from a generator of its own; it must draw from torch, numpy or random "
+            "themselves, which are seeded for it"
+        )
+
+
+def _seeded(augment: Augment, x: Inputs) -> Inputs:
+    with generators.restoring_states():
+        generators.seed_generators(generators.ALL, KEY)
+        changed: Inputs = augment(map_inputs(Tensor.clone, x))
+    return changed
 
 
 def _kinds(x: Inputs) -> str:

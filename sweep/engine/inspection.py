@@ -17,7 +17,12 @@ from sweep.command.space import Axis
 from sweep.engine.augment import check_augment
 from sweep.engine.noise import order_and_keys
 from sweep.engine.objective import loss_of, with_loss
-from sweep.engine.objective_check import ambiguous_axis, check_loss, check_outputs
+from sweep.engine.objective_check import (
+    ambiguous_axis,
+    check_loss,
+    check_metric,
+    check_outputs,
+)
 from sweep.engine.optimizer import OptimizerNumbers
 from sweep.engine.plain import outputs_of, plain_optimizer, run_once, take_step
 from sweep.engine.rate_use import check_use
@@ -33,7 +38,11 @@ SEVERAL_DEVICES = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
 def try_out(
-    model: Mapping[str, Any], axes: Sequence[Axis], data: Data, config: TrainConfig
+    model: Mapping[str, Any],
+    axes: Sequence[Axis],
+    data: Data,
+    config: TrainConfig,
+    metric: str = "val_loss",
 ) -> list[str]:
     """Train the model on one batch at each end of what is searched; return warnings.
 
@@ -49,11 +58,11 @@ def try_out(
     found: list[str] = []
     for variant in model_variants(model, axes):
         found = _try_rates(
-            [TriedModel(variant, x, y, data, config, rate) for rate in tried_rates(axes)]
+            [TriedModel(variant, x, y, data, config, rate, metric) for rate in tried_rates(axes)]
         )
     for axis in axes:
         if is_rate(axis.key):
-            check_use(axis.key, TriedModel(model, x, y, data, config, tried_rates(axes)[0]))
+            check_use(axis.key, TriedModel(model, x, y, data, config, tried_rates(axes)[0], metric))
     return found
 
 
@@ -81,6 +90,7 @@ def _try_model(trial: TriedModel) -> list[str]:
         warnings = _watch_norms(model)
         outputs, _ = run_once(model.train(), trial.x, trial.config)
         check_outputs(name, outputs, trial.y, trial.data, trial.config)
+        check_metric(outputs, trial.y, trial.config, trial.metric)
         warnings += ambiguous_axis(outputs, trial.y, trial.config)
         _finish_step(model, outputs, trial)
         _try_last_batch(trial)
@@ -110,6 +120,8 @@ def _try_last_batch(trial: TriedModel) -> None:
     if not n:
         return
     x, y = map_inputs(lambda t: t[:n], trial.x), trial.y[:n]
+    if trial.data.train.augment is not None:
+        check_augment(trial.data.train.augment, x)
     model = trial.built().train()
     try:
         outputs, _ = run_once(model, x, trial.config)

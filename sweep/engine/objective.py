@@ -59,10 +59,11 @@ def metric_of(targets: Tensor, config: TrainConfig) -> str:
     return {1: "error", 2: "token_error"}.get(targets.dim(), "pixel_error")
 
 
-def _fits(outputs: Tensor, targets: Tensor, metric: str) -> bool:
+def metric_fits(outputs: Tensor, targets: Tensor, metric: str) -> bool:
     if metric in ("rmse", "wrong_labels"):
         return outputs.numel() == targets.numel()
-    return bool(class_axes(outputs, targets))
+    axes = class_axes(outputs, targets)
+    return bool(axes) and all(outputs.shape[axis] > 1 for axis in axes)
 
 
 def with_loss(config: TrainConfig, data: Data) -> TrainConfig:
@@ -112,12 +113,12 @@ def _loss_parts(outputs: Tensor, targets: Tensor, config: TrainConfig) -> Parts:
 
 def _metric_parts(outputs: Tensor, targets: Tensor, config: TrainConfig) -> Parts:
     name = metric_of(targets, config)
-    if not _fits(outputs, targets, name):  # which only a user's loss allows
+    if not metric_fits(outputs, targets, name):  # which only a user's loss allows
         return outputs.sum() * 0, targets.flatten()[0] * 0
     if name == "rmse":
         return _all((outputs.reshape(targets.shape) - targets) ** 2)
     if name == "wrong_labels":
-        return _counted((outputs.reshape(targets.shape) > 0) != (targets > 0), targets)
+        return _counted((outputs.reshape(targets.shape) > 0) != (targets > 0.5), targets)
     said = classes_second(outputs, targets, config).argmax(1)
     return _counted(said != targets, targets)
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from sweep.command.config import LOSSES, TrainConfig
-from sweep.engine.objective import class_axes, metric_of, own_loss
+from sweep.engine.objective import class_axes, metric_fits, metric_of, own_loss
 from sweep.errors import BadInput, first_line
 from sweep.workload.data import Data
 from sweep.workload.samples import IGNORED
@@ -19,6 +19,8 @@ def check_loss(data: Data, config: TrainConfig) -> None:
         raise BadInput(f"{given}: is for cross_entropy only, and the loss is {config.loss}")
     if config.loss == "cross_entropy" and not classes:
         raise BadInput(f"{key}: needs class numbers, but the targets are {targets.dtype}")
+    if config.class_axis is not None and not classes:
+        raise BadInput(f"train.class_axis={config.class_axis}: is for class numbers only")
     if config.loss == "mse" and targets.dtype == torch.bool:
         raise BadInput(f"{key}: needs numbers, but the targets are {targets.dtype}; use bce")
     for name, y in (("train", targets), ("val", data.val.targets)):
@@ -35,7 +37,7 @@ def check_outputs(
     if config.loss not in LOSSES:
         _check_own_loss(outputs, targets, config)
     elif metric_of(targets, config) in ("rmse", "wrong_labels"):
-        if _without_last_one(outputs) != _without_last_one(targets):
+        if _of_a_sample(outputs) != _of_a_sample(targets):
             raise BadInput(
                 f"{seen}, not {tuple(targets.shape[1:])} like the targets of {config.loss}"
             )
@@ -48,11 +50,14 @@ def check_outputs(
         if not axes or outputs.shape[axes[-1]] < data.n_classes:
             shape = tuple(targets.shape[1:])
             each = f" for each of its targets {shape}" if shape else ""
+            if shape and not axes:
+                each += "; labels 0 and 1 must be floats or bools, and one class a sample (N,)"
             raise BadInput(f"{seen}, not the {data.n_classes} classes{each}")
 
 
-def _without_last_one(tensor: Tensor) -> torch.Size:
-    return tensor.shape[:-1] if tensor.shape[-1:] == (1,) else tensor.shape
+def _of_a_sample(tensor: Tensor) -> torch.Size:
+    """Return the shape of a sample; one number alone is like one in an axis."""
+    return tensor.shape[1:-1] if tensor.shape[1:][-1:] == (1,) else tensor.shape[1:]
 
 
 def _check_own_loss(outputs: Tensor, targets: Tensor, config: TrainConfig) -> None:
@@ -66,6 +71,14 @@ def _check_own_loss(outputs: Tensor, targets: Tensor, config: TrainConfig) -> No
         seen = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
         allowed = " or ".join(map(str, dict.fromkeys(shapes)))
         raise BadInput(f"{key}: must return a loss for each sample, {allowed}, not {seen}")
+
+
+def check_metric(outputs: Tensor, targets: Tensor, config: TrainConfig, metric: str) -> None:
+    """Raise BadInput if the searched metric is one that these outputs do not have."""
+    name = metric_of(targets, config)
+    if metric == f"val_{name}" and not metric_fits(outputs, targets, name):
+        seen = f"outputs {tuple(outputs.shape)} do not fit targets {tuple(targets.shape)}"
+        raise BadInput(f"study.metric={metric}: must be val_loss here, as {seen}")
 
 
 def ambiguous_axis(outputs: Tensor, targets: Tensor, config: TrainConfig) -> list[str]:

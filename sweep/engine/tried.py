@@ -27,6 +27,7 @@ class TriedModel:
     data: Data
     config: TrainConfig
     rate: float
+    metric: str = "val_loss"  # that is searched
 
     def built(self) -> nn.Module:
         shape, n = self.data.input_shape, n_outputs(self.data, self.config)

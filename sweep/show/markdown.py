@@ -40,12 +40,22 @@ def terminal_text(answer: Answer, folder: Path) -> str:
             trial_table(answer),
             "",
             *answer_sentences(answer),
+            *surer_line(answer),
             "",
             f"report and figure: {folder / 'report.md'}",
             f"curves: tensorboard --logdir {os.path.relpath(folder)}",
             f"trials: optuna-dashboard {answer.config['study']['storage']}",
         ]
     )
+
+
+def surer_line(answer: Answer) -> list[str]:
+    """Say how a search of an interval is narrowed further; a list is trained whole."""
+    if answer.best.ranges["dropout"].values is not None or len(answer.space) > 1:
+        return []
+    study = answer.config["study"]
+    more = study["n_trials"] + study["generation"]
+    return [f"to be surer: the same command with study.n_trials={more}"]
 
 
 NOTES = """Losses and errors are means over seeds after the last epoch, ± their standard error, with

@@ -13,6 +13,7 @@ from sweep.command.plan import Plan
 # of data: where they are, not what they are; that is data_sha256
 WHERE_IT_IS = {"_target_", "root", "download", "fallback"}
 HOW_IT_RUNS = {"device", "fuse"}  # of train: not what is trained
+RECORDS = 2  # version of what a study keeps of its trials
 PACKAGES = ("torch", "optuna", "hydra-core", "numpy")  # whose versions a study notes
 
 
@@ -34,6 +35,7 @@ def study_fingerprint(plan: Plan, data_sha256: str) -> dict[str, Any]:
         "metric": config.study.metric,
         "generation": config.study.generation,
         "noise": SCHEME,
+        "records": RECORDS,
         **prune,
     }
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from sweep.command.config import Config
@@ -18,7 +19,7 @@ from sweep.errors import BadInput, DataUnavailable, require
 from sweep.jobs.launcher import Launcher
 from sweep.study.fingerprint import sha256_of, study_fingerprint
 from sweep.study.sources import study_sources
-from sweep.workload.data import Data, load_data
+from sweep.workload.data import Data, load_data, load_test_split
 from sweep.workload.local import is_local
 from sweep.workload.model import check_numbers
 
@@ -59,7 +60,11 @@ def prepare_study(plan: Plan, launcher: Launcher) -> Prepared:
     metric, allowed = config.study.metric, ("val_loss", f"val_{second}")
     require(metric in allowed, "study.metric", metric, f"must be {' or '.join(allowed)} here")
     warnings += samples.warnings
-    warnings += try_out(config.model, plan.axes, samples, config.train)
+    if config.train.loss == "mse" and samples.train.targets.dtype == torch.int64:
+        warnings.append("mse of class numbers is taken to one-hot targets; for numbers use floats")
+    if config.study.confirm:
+        load_test_split(config.data, samples)  # only to see whether it can be read
+    warnings += try_out(config.model, plan.axes, samples, config.train, metric)
     whole = study_fingerprint(plan, samples.sha256)
     made = f"{plan.labels['model']}-{plan.labels['data']}-{sha256_of(whole)[:8]}"
     study_name = config.study.name or made.replace("/", "-")  # of a group in a group
@@ -90,8 +95,8 @@ def _check_importable(targets: Iterable[str], launcher: Launcher) -> None:
 def _with_loss(plan: Plan, samples: Data) -> Plan:
     """Return the plan with the loss that follows from the targets, if it names none."""
     train = with_loss(plan.config.train, samples)
+    y = samples.train.targets
     if plan.config.train.loss is None and train.loss != "cross_entropy":
-        y = samples.train.targets
         print(f"train.loss={train.loss}, as targets are {_described(y)}", file=sys.stderr)
     return replace(plan, config=replace(plan.config, train=train))
 

@@ -27,9 +27,11 @@ def class_warnings(train: Tensor, val: Tensor, n_classes: int, n_dropped: int) -
     found = []
     if n_dropped:
         found.append(f"{n_dropped} samples are left out: all of their targets are -100 (ignored)")
-    if train.dtype != torch.int64 or train.dim() > 1:
+    if train.dtype != torch.int64:
         return found
-    n_train, n_val = (torch.bincount(y, minlength=n_classes) for y in (train, val))
+    n_train, n_val = (torch.bincount(y[y >= 0], minlength=n_classes) for y in (train, val))
+    if train.dim() == 1 and n_classes > max(20, len(train) / 2):
+        found.append(f"{n_classes} classes for {len(train)} samples: for numbers, return floats")
     if n_train[0] == n_val[0] == 0:
         found.append("no sample is of class 0: are the classes numbered from 1?")
     elif empty := torch.nonzero(n_train + n_val == 0).flatten().tolist():

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sweep.errors import BadInput, Unreachable
 from sweep.workload.classes import class_warnings, given_classes, part_of_training
+from sweep.workload.draws import same_draws
 from sweep.workload.imports import import_target
 from sweep.workload.inputs import Inputs, input_tensors, map_inputs
 from sweep.workload.samples import as_samples, converted, counted_elements
@@ -61,6 +62,9 @@ class Data:
         return map_inputs(lambda t: t.cpu(), self.train[torch.arange(min(2, len(self.train)))][0])
 
 
+MOST_CLASSES = 1_000_000
+
+
 def load_data(config: Mapping[str, Any]) -> Data:
     """Read the training and validation samples, but not the test samples."""
     return load_once(_Config(repr(sorted(config.items())), config))
@@ -101,6 +105,9 @@ def load_once(frozen: _Config) -> Data:
         sha256=digest.hexdigest(),
         given_classes=given_classes(config, y, y_val),
     )
+    if y.dtype == torch.int64 and data.n_classes > MOST_CLASSES:
+        seen = f"{data.n_classes} classes is more than {MOST_CLASSES}"
+        raise BadInput(f"{_data_key(config)}: {seen}; for numbers, return floats")
     if y.dtype == torch.int64 and data.n_classes < 2:
         raise BadInput(f"{_data_key(config)}: has only class 0; at least two classes are needed")
     return replace(
@@ -157,13 +164,14 @@ def read_split(config: Mapping[str, Any], split: str) -> tuple[Inputs, Tensor] |
     None if there is no test set.
     """
     key, function = _data_key(config), import_target("data._target_", config.get("_target_"))
-    if not inspect.isfunction(function) or not _takes_two(function):
+    if isinstance(function, type) or not _takes_two(function):
         raise BadInput(f"{key}: must be a function (config, split)")
     normalize = config.get("normalize", True)
     if not isinstance(normalize, bool):
         raise BadInput(f"data.normalize={normalize}: must be true or false")
     try:
-        returned = function(SimpleNamespace(**config), split)
+        with same_draws():
+            returned = function(SimpleNamespace(**config), split)
         if returned is None and split == "test":
             return None
         inputs, targets = as_samples(key, split, returned)
@@ -198,5 +206,9 @@ def check_alike(
 
 
 def _takes_two(function: Callable[..., Any]) -> bool:
-    kinds = [parameter.kind for parameter in inspect.signature(function).parameters.values()]
-    return kinds == [inspect.Parameter.POSITIONAL_OR_KEYWORD] * 2
+    """Return whether it is Python's own code with two parameters, and others that have defaults."""
+    if not inspect.isfunction(function) and not inspect.isfunction(type(function).__call__):
+        return False
+    parameters = list(inspect.signature(function).parameters.values())
+    named = [p for p in parameters[:2] if p.kind == p.POSITIONAL_OR_KEYWORD]
+    return len(named) == 2 and all(p.default is not p.empty for p in parameters[2:])

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sweep.errors import BadInput, require
 
+SHORTEST = 30  # characters, so that each part has a sequence of one
 TENTHS = {"train": (0, 8), "val": (8, 9), "test": (9, 10)}
 
 
@@ -42,6 +43,8 @@ def _cut(codes: np.ndarray, split: str, config: SimpleNamespace) -> tuple[np.nda
     _check_whole("length", config.length)
     first, last = (len(codes) * tenth // 10 for tenth in TENTHS[split])
     n = (last - first - 1) // config.length
+    if n < 1 and len(codes) < SHORTEST:
+        raise BadInput(f"data.path={config.path}: has only {len(codes)} characters")
     if n < 1:
         raise BadInput(
             f"data.length={config.length}: must be shorter; a text of {len(codes)} characters has "

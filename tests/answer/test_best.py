@@ -55,7 +55,7 @@ def test_seeds_luck_is_taken_off():
     offsets = smoother.offsets(rows)
     apart = np.mean([offsets[s] for s in (0, 1, 2)]) - np.mean([offsets[s] for s in (1000, 1001)])
     assert apart == pytest.approx(0.05, abs=5e-3)
-    assert found.point["dropout"] == pytest.approx(0.3, abs=0.03)
+    assert found.point["dropout"] == pytest.approx(0.3, abs=0.05)
 
 
 def test_the_same_weights_fit_every_metric_so_the_parts_add_up():

@@ -138,7 +138,7 @@ BAD = [
     (["train.n_trials=1"], "did you mean study.n_trials?"),
     (["model=mpl"], "did you mean mlp?"),
     (["data=minst"], "did you mean mnist?"),
-    (["data.root=null", *TINY[:1]], "there is no data.root among data._target_"),
+    (["data.root=null", *TINY[:1]], "there is no data.root among data."),
     (["sampler=tep"], "sampler=tep: must be one of gp, qmc, random, tpe, zoom; did you mean tpe?"),
     (["sampler.seed=1.5"], "sampler.seed=1.5: must be a whole number"),
     (["study.prune=hyperband"], "must be one of none, halving"),
@@ -242,7 +242,7 @@ def test_and_so_it_is_in_a_process_of_its_own(tmp_path, arguments, complaint):
 def test_a_terminal_that_knows_ascii_only_costs_no_answer(tmp_path):
     arguments = ["dropout=0.0,0.2", *TINY]
     code, out, err = command(tmp_path, *arguments, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
-    assert code == 0 and "best rate" in out and " ? 0." in out, err
+    assert code == 0 and "Use dropout: " in out and " ? 0." in out, err
     (report,) = tmp_path.glob("runs/*/report.md")
     assert " \N{PLUS-MINUS SIGN} " in report.read_text(encoding="utf-8")
 
@@ -298,7 +298,7 @@ def test_a_sweep_from_the_command_line(tmp_path):
     assert code == 0 and "tensorboard --logdir runs" in out
     table = [line.split() for line in out.splitlines() if line.startswith("| ")]
     assert [row[1] for row in table if "-" not in row[1]] == ["rate", "0", "0.25"]
-    assert "to use it: dropout:" in out and "best so far" in err and "100%" in err
+    assert "Use dropout: " in out and "best so far" in err and "100%" in err
     assert (tmp_path / "runs" / "mine" / "study.db").exists()
 
 

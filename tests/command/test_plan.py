@@ -27,8 +27,8 @@ def spaces(*overrides):
 def test_default():
     (study,) = plan()
     assert {axis.key: str(axis) for axis in study.axes} == {"dropout": "[0, 0.8]"}
-    assert (study.sampler, study.n_trials, study.generation_size) == ("zoom", 16, 8)
-    assert study.config.study.seeds == 3 and study.config.train.epochs == 10
+    assert (study.sampler, study.n_trials, study.generation_size) == ("zoom", 14, 9)
+    assert study.config.study.seeds == 2 and study.config.train.epochs == 10
 
 
 def test_the_default_search_stays_unless_dropout_is_given():

@@ -65,7 +65,7 @@ def basic(tmp_path_factory):
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_every_launcher_finds_the_same(basic, tmp_path, launcher):
     code, out, err = command(tmp_path, use(launcher), *STUDY)
-    assert code == 0 and "best rate" in out and "warning" not in err, err
+    assert code == 0 and "Use dropout: " in out and "warning" not in err, err
     assert "100%" in err and "best so far" in err
     study = tmp_path / "runs" / "mine"
     same(found(tmp_path), basic)
@@ -183,7 +183,7 @@ def test_a_job_that_always_dies_fails_its_own_trials_only(tmp_path):
     trials = load_study(tmp_path / "runs" / "mine").trials
     assert [t.state.name for t in trials] == ["FAIL", "COMPLETE", "COMPLETE", "COMPLETE"]
     assert trials[0].user_attrs["reason"].startswith("lost with its job 2 times: ")
-    assert "best rate" in out
+    assert "Use dropout: " in out
 
 
 @pytest.mark.slow
@@ -214,7 +214,7 @@ def test_the_studies_of_one_command_fill_its_launches_together(tmp_path):
     studies = sorted((tmp_path / "runs").glob("*-mnist5k-*"))
     numbers = [job_folders(study) for study in studies]
     assert [study.name[:3] for study in studies] == ["mlp", "rnn"] and numbers == [[0, 1], [2, 3]]
-    assert out.count("to use it") == 2 and out.index("mlp-mnist5k") < out.index("rnn-mnist5k")
+    assert out.count("Use dropout: ") == 2 and out.index("mlp-mnist5k") < out.index("rnn-mnist5k")
     (tmp_path / "alone").mkdir()
     code, _, err = command(tmp_path / "alone", *both)
     assert code == 0, err
@@ -399,4 +399,4 @@ def test_two_commands_that_come_to_one_study_are_one(sweep, capsys):
     missing = ["data.download=false", "study.baseline=false", "dropout=0.0,0.2"]
     folder = sweep("data.root=nowhere,elsewhere", "data=mnist", *missing)
     assert len(load_study(folder).trials) == 2
-    assert capsys.readouterr().out.count("to use it") == 1
+    assert capsys.readouterr().out.count("Use dropout: ") == 1

@@ -202,7 +202,7 @@ def test_text_is_the_verdict(tensorboard, study, page):
     page.goto(f"{tensorboard}/#text")
     text = page.locator("tf-text-loader, tf-markdown-view").first
     text.wait_for()
-    page.get_by_text("best rate").first.wait_for()
+    page.get_by_text("cannot be told from the best").first.wait_for()
     page.get_by_text("test set, read once").first.wait_for()
     assert page.locator("table tr").count() >= len(trials(study))
     shot(page, "text")

@@ -77,7 +77,7 @@ def test_rates_are_labelled_as_the_theory_has_it(answered):
 
 def test_terminal_says_it_all(answered):
     folder, out = answered
-    last = out.splitlines()[-10:]
+    last = out.splitlines()[-12:]
     for words in ("Use dropout: 0.", " helps: ", "on these seeds: ", "test set, read once: "):
         assert any(words in line for line in last), words
     assert "fresh seeds)" in out and "below it the network overfits" in out

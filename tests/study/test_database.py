@@ -118,7 +118,7 @@ def test_nobody_gets_to_see_the_password(server, tmp_path, monkeypatch, by_envir
     assert kept and "geheim" not in str(kept)
     report = [sys.executable, "-m", "sweep.report", str(folder), f"study.storage={url}"]
     again = subprocess.run(report, cwd=ROOT, capture_output=True, text=True)
-    assert again.returncode == 0 and "best rate" in again.stdout, again.stderr
+    assert again.returncode == 0 and "Use dropout: " in again.stdout, again.stderr
     assert "geheim" not in again.stdout + again.stderr
 
 

@@ -78,7 +78,7 @@ def test_what_was_edited_is_named_and_nothing_written_until_it_is_put_back(proje
         write(project, path, FILES[path])
     write(project, "mine/unrelated.py", "units = 10\n")
     done = command(project)
-    assert done.returncode == 0 and "best rate" in done.stdout
+    assert done.returncode == 0 and "Use dropout: " in done.stdout
 
 
 @pytest.mark.slow

@@ -66,8 +66,8 @@ def test_files_of_a_study(sweep):
     assert answer["best"]["point"]["dropout"] == min((0.1, 0.31), key=losses.get)
     lines = (folder / "trials.csv").read_text().splitlines()
     assert lines[0].startswith("trial,dropout,state,seed,val_loss,") and len(lines) == 1 + 3 * 2
-    assert float(lines[1].split(",")[1]) == 0.1 and lines[-1].startswith(",0.0,complete,0,")
-    assert "| rate |" in (folder / "report.md").read_text()
+    assert float(lines[1].split(",")[1]) == 0.1 and lines[-1].startswith(",0.0,complete,1,")
+    assert "noise tax" in (folder / "report.md").read_text()
 
 
 def test_tensorboard_shows_each_trial_epoch_by_epoch(sweep):

@@ -1,5 +1,7 @@
 """What a data function may return, and what is refused in one line."""
 
+import random
+
 import numpy as np
 import pytest
 import torch
@@ -121,3 +123,45 @@ def test_number_of_classes_may_be_given(load):
     for n, complaint in ((2, "above the targets' largest class, 2"), (0, ""), (2.5, "")):
         with pytest.raises(BadInput, match=rf"data\.n_classes={n}: .*{complaint}"):
             load((IDS, CLASSES), n_classes=n)
+
+
+def test_a_random_split_is_the_same_in_every_call(monkeypatch):
+    def own(config, split):
+        shuffled = random.sample(range(60), 60)
+        order = [shuffled, np.random.permutation(60), torch.randperm(60).numpy()]
+        rows = torch.as_tensor(np.array(order[config.by]))
+        part = rows[:40] if split == "train" else rows[40:]
+        return part.float()[:, None], part % 3
+
+    monkeypatch.setattr(data, "own", own, raising=False)
+    for by in range(3):
+        data.load_once.cache_clear()
+        before = random.getstate(), torch.get_rng_state().tolist()
+        loaded = data.load_data({"_target_": "sweep.workload.data.own", "by": by})
+        assert (random.getstate(), torch.get_rng_state().tolist()) == before
+        parts = [set(split.inputs.flatten().tolist()) for split in (loaded.train, loaded.val)]
+        assert len(parts[0]) == 40 and len(parts[1]) == 20 and not parts[0] & parts[1]
+    data.load_once.cache_clear()
+
+
+def test_numbers_that_are_no_classes_are_spoken_of(load):
+    x = torch.randn(6, 2)
+    with pytest.raises(BadInput, match=r"100000000001 classes .* for numbers, return floats"):
+        load((x, torch.tensor([10**11, 1, 2, 3, 4, 5])))
+    loaded = load((x, torch.tensor([29, 7, 0, 1, 3, 2])))
+    assert "30 classes for 6 samples: for numbers, return floats" in loaded.warnings
+
+
+def test_maps_of_classes_get_the_same_warnings(load):
+    y = torch.tensor([[0, 1], [255, 1], [1, -100]])
+    assert load((torch.randn(3, 2), y)).warnings == ("no sample is of class 2, 3, 4, 5, 6",)
+
+
+def test_a_data_function_may_have_more_arguments_with_defaults(load):
+    class Reader:
+        def __call__(self, config, split, part=0.5):
+            return torch.randn(6, 2), CLASSES
+
+    assert data._takes_two(Reader()) and data._takes_two(lambda config, split, part=1: None)
+    assert not data._takes_two(lambda config: None)
+    assert not data._takes_two(lambda config, split, part: None)
