@@ -1,6 +1,6 @@
 """Try the answer on curves whose truth is known; print a table.
 
-    python -m scripts.simulate [--reps 100] [--jobs 2] [--trials 15] [--generation 9] [--seeds 2]
+    python -m scripts.simulate [--reps 100] [--jobs 2] [--trials 14] [--generation 9] [--seeds 2]
 
 Nine curves on [0, 0.8] and seven noises; T is the sd of a training at low rates, where most curves
 are 1 deep. Each study searches as the default command does and confirms on fresh seeds.
@@ -181,7 +181,7 @@ def table_row(cell: tuple[str, str, float], found: list[Found]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    for name, default in (("reps", 100), ("jobs", 2), ("trials", 15), ("generation", 9)):
+    for name, default in (("reps", 100), ("jobs", 2), ("trials", 14), ("generation", 9)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--seeds", type=int, default=2)
     args = parser.parse_args()

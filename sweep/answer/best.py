@@ -13,7 +13,7 @@ from sweep.answer.surface import Array, Surface, Trainings, fit
 from sweep.answer.variance import steepness
 from sweep.command.space import Axis, Number
 
-SET_LEVEL = 0.03  # a rate stays in the set while its chance to be no worse is at least this
+SET_LEVEL = 0.04  # a rate stays in the set while its chance to be no worse is at least this
 NOTHING = 0.02  # a best rate below this is no dropout
 MOST = 1000  # trainings that the surface is fitted to: its time grows with their cube
 Row = Mapping[int, float]  # {seed: value}

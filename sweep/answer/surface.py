@@ -1,18 +1,19 @@
 """A smooth surface through noisy trainings: Gaussian processes, averaged over what is not known.
 
 y = surface(x) + offset(seed) + noise: Matern-5/2 over the searched numbers, each scaled to [0, 1],
-a constant mean, an offset that all trainings of a seed share, white noise whose sd may grow along
-the first axis. Length scales, amplitude, size of the offsets and growth of the noise are not chosen
-but averaged, each weighted by its restricted likelihood (Harville 1977); beside them stands a flat
-surface of prior weight 1/2. Where the surface is known to be a wall, `scale` lets it be steep there
-without being steep elsewhere. All that is fitted is linear in y, so the same weights can be put on
-another metric of the same trainings.
+a constant mean, an offset that all trainings of a seed share, and noise whose sd may grow along
+the first axis and which near trainings of a seed may share. Length scales, amplitude, size of the
+offsets and kind of the noise are not chosen but averaged, each weighted by its restricted
+likelihood (Harville 1977); beside them stands a flat surface of prior weight 1/2. Where the surface
+is known to be a wall, `scale` lets it be steep there without being steep elsewhere. All that is
+fitted is linear in y, so the same weights can be put on another metric of the same trainings.
 """
 
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,10 @@ LENGTHS = (0.09, 0.15, 0.25, 0.45, 0.9)  # of the searched span
 WIDE_LENGTHS = (0.15, 0.4, 1.0, 4.0)  # where several are searched, of which some may not matter
 AMPLITUDES = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # sd of the surface over sd of the noise
 OFFSETS = (0.0, 1.0, 3.0, 10.0, 30.0)  # sd of the seeds' offsets over sd of the noise
-GROWTHS = (1.0, 3.0, 10.0)  # of the sd of the noise, from one end of the first axis to the other
+# growth of the noise's sd from one end of the first axis to the other, and the part of its variance
+# that near trainings of a seed share
+NOISES = ((1.0, 0.0), (3.0, 0.0), (10.0, 0.0), (1.0, 0.8), (3.0, 0.8))
+NEAR = 0.3  # length scale of what they share
 TINY = 1e-30  # a scale above zero where all trainings agree
 NEGLIGIBLE = 1e-3  # weight, beside the best model's, of one that is left out
 AT_ONCE = 2**22  # numbers of the covariances that are factored together
@@ -65,9 +69,21 @@ class Trainings:
 
     def covariance(self, model: "Model", shape: Array) -> Array:
         """Return the covariance (n, n) of the trainings; shape is that of the surface alone."""
-        noise = np.diag(model.growth ** (2 * self.x[:, 0]))
-        same = self.seeds[:, None] == self.seeds
+        sd, same = model.growth ** self.x[:, 0], self.same
+        noise = (1 - model.shared) * np.diag(sd**2)
+        if model.shared:
+            noise += model.shared * self.near * sd[:, None] * sd
         return np.asarray(model.amplitude**2 * shape + model.offset**2 * same + noise)
+
+    @cached_property
+    def same(self) -> Array:
+        """(n, n): 1 where two trainings have the same seed."""
+        return (self.seeds[:, None] == self.seeds).astype(float)
+
+    @cached_property
+    def near(self) -> Array:
+        """(n, n): how much of their noise two trainings may share."""
+        return self.same * _matern(self.x, self.x, [NEAR] * self.x.shape[1])
 
 
 @dataclass(frozen=True)
@@ -79,6 +95,7 @@ class Model:
     amplitude: float
     offset: float
     growth: float
+    shared: float
 
 
 def fit(at: Trainings, y: Array, contenders: int | None = None) -> Surface:
@@ -114,12 +131,12 @@ def fit(at: Trainings, y: Array, contenders: int | None = None) -> Surface:
 
 
 def _models(d: int) -> Iterator[Model]:
-    lengths, several = list(_lengths(d)), len(OFFSETS) * len(GROWTHS)
-    for offset, growth in itertools.product(OFFSETS, GROWTHS):
-        yield Model(0.5 / several, lengths[0], 0.0, offset, growth)
+    lengths, several = list(_lengths(d)), len(OFFSETS) * len(NOISES)
+    for offset, noise in itertools.product(OFFSETS, NOISES):
+        yield Model(0.5 / several, lengths[0], 0.0, offset, *noise)
     bent = 0.5 / (len(lengths) * len(AMPLITUDES) * several)
-    for numbers in itertools.product(lengths, AMPLITUDES, OFFSETS, GROWTHS):
-        yield Model(bent, *numbers)
+    for length, size, offset, noise in itertools.product(lengths, AMPLITUDES, OFFSETS, NOISES):
+        yield Model(bent, length, size, offset, *noise)
 
 
 def _lengths(d: int) -> Iterator[tuple[float, ...]]:

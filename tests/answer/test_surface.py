@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sweep.answer.surface import Model, Trainings, _Fitted, _log_likelihoods, fit
+from sweep.answer.surface import NEAR, Model, Trainings, _Fitted, _log_likelihoods, fit
 
-LENGTH, AMPLITUDE, OFFSET, GROWTH = 0.25, 3.0, 2.0, 4.0
-MODEL = Model(1.0, (LENGTH,), AMPLITUDE, OFFSET, GROWTH)
+LENGTH, AMPLITUDE, OFFSET, GROWTH, SHARED = 0.25, 3.0, 2.0, 4.0, 0.6
+MODEL = Model(1.0, (LENGTH,), AMPLITUDE, OFFSET, GROWTH, SHARED)
 
 
-def matern(apart):
-    r = np.sqrt(5) * np.abs(apart) / LENGTH
+def matern(apart, length=LENGTH):
+    r = np.sqrt(5) * np.abs(apart) / length
     return (1 + r + r**2 / 3) * np.exp(-r)
 
 
@@ -25,7 +25,8 @@ def world():
     everywhere, steep = np.concatenate([x, at]), np.concatenate([scale, scale_at])
     prior = AMPLITUDE**2 * matern(everywhere[:, None] - everywhere) * steep[:, None] * steep
     same = seeds[:, None] == seeds
-    noise = OFFSET**2 * same + np.diag(GROWTH ** (2 * x))
+    near = SHARED * same * matern(x[:, None] - x, NEAR) + (1 - SHARED) * np.eye(12)
+    noise = OFFSET**2 * same + near * GROWTH ** (x[:, None] + x)
     return trainings, rng.standard_normal(12), prior, noise
 
 
@@ -57,7 +58,7 @@ def test_likelihood_is_that_of_all_contrasts_of_the_trainings(world):
     z = contrasts @ y
     scale = z @ np.linalg.solve(inner, z) / 11
     density = stats.multivariate_normal(cov=scale * inner).logpdf(z)
-    flat = Model(1.0, (LENGTH,), 0.0, OFFSET, GROWTH)
+    flat = Model(1.0, (LENGTH,), 0.0, OFFSET, GROWTH, SHARED)
     inner = contrasts @ noise @ contrasts.T
     scale = z @ np.linalg.solve(inner, z) / 11
     expected = density - stats.multivariate_normal(cov=scale * inner).logpdf(z)
@@ -108,7 +109,7 @@ def test_growth_of_the_noise_is_found():
     rng = np.random.default_rng(3)
     x = np.repeat(np.linspace(0, 1, 17), 4)
     at = even(x[:, None], np.tile(np.arange(4), 17), np.zeros((1, 1)))
-    models = [Model(1.0, (LENGTH,), 0.0, 0.0, growth) for growth in (1.0, 10.0)]
+    models = [Model(1.0, (LENGTH,), 0.0, 0.0, growth, 0.0) for growth in (1.0, 10.0)]
     white = rng.standard_normal(len(x))
     for growth, likelier in ((1.0, 0), (10.0, 1)):
         logs = _log_likelihoods(at, models, growth**x * white)
