@@ -123,11 +123,8 @@ class _Fitted:
         axes: Sequence[Axis],
         taken: Sequence[int],
     ) -> None:
-        self.points, self.rows, self.axes = (
-            [points[i] for i in taken],
-            [rows[i] for i in taken],
-            axes,
-        )
+        self.axes = axes
+        self.points, self.rows = [points[i] for i in taken], [rows[i] for i in taken]
         self.cells = [(i, seed) for i in taken for seed in rows[i]]
         self.seeds = sorted({seed for _, seed in self.cells})
         self.steep = steepness(self.rows)

@@ -11,6 +11,7 @@ from sweep.command.space import Axis
 
 COARSE, FINE = 2, 4  # decimals of a rate, and of those of a narrow search
 NARROW = 0.2
+FEWEST = 3  # rates of a generation that has rate 0 among them
 
 
 def even_levels(low: float, high: float, n: int, log: bool = False) -> list[float]:
@@ -32,7 +33,8 @@ def zoomed_levels(
     """Return n rates among those that cannot be told from the best; rate 0 first if it is searched.
 
     rows are {seed: value} of the trials at points. They are rates that were not tried, so that the
-    curve is known at many; where the set has too few, the nearest ones outside join them.
+    curve is known at many; where the set has too few, the nearest ones outside join them. A small
+    generation has no place for rate 0.
     """
     found, _ = find_best(points, rows, [axis], lost)
     tried, range_ = {point[axis.key] for point in points}, found.ranges[axis.key]
@@ -41,7 +43,7 @@ def zoomed_levels(
     fine = np.linspace(low, high, 401) if narrow else np.array(found.rates)
     free = [rate for rate in _rounded(fine, low, high, axis.log) if rate not in tried]
     free = free or sorted(tried)
-    first = [0.0] if low == 0 else []
+    first = [0.0] if low == 0 and n >= FEWEST else []
     n_new = n - len(first)
     inside = [rate for rate in free if range_.holds(rate)]
     if len(inside) < n_new:

@@ -33,6 +33,13 @@ def test_finer_levels_surround_the_best_and_zero_is_among_them(lowest):
     assert zoomed_levels(points, rows, RATE, 9) == [zero, *levels]
 
 
+def test_a_generation_of_one_or_two_is_spent_on_new_rates():
+    points, rows = table(RATE, [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8], 0.4)
+    for n in (1, 2):
+        levels = zoomed_levels(points, rows, RATE, n)
+        assert len(set(levels)) == n and all(0.3 < level < 0.5 for level in levels)
+
+
 def test_finer_levels_leave_out_what_was_lost():
     points, rows = table(RATE, [0.0, 0.2, 0.4], 0.4)
     levels = zoomed_levels(points, rows, RATE, 6, lost=[{"dropout": 0.6}, {"dropout": 0.8}])
