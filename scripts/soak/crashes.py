@@ -118,7 +118,7 @@ def trials(folder: Path) -> list[FrozenTrial]:
 def found(folder: Path) -> list[Any]:
     """Return all that must be the same however often a study was stopped."""
     answer = json.loads((folder / "runs" / "mine" / "answer.json").read_text())
-    kept = [answer[key] for key in ("best", "gain", "test", "verdict", "confirmation")]
+    kept = [answer[key] for key in ("best", "use", "verdict", "confirmation")]
     rows = [(t.number, t.params, t.value, t.intermediate_values) for t in trials(folder)]
     runs = sorted((folder / "runs" / "mine").glob("dropout=*"))
     return [rows, kept, {path.name: epochs(path) for path in runs}]

@@ -136,7 +136,7 @@ def test_scalars_are_few_and_drawn(tensorboard, study, page):
     } | {"gap/loss"}
     points = get(f"{tensorboard}/data/plugin/scalars/scalars?tag=loss/val&run={run}")
     assert [step for _, step, _ in points] == [1, 2, 3, 4, 5]
-    assert points[-1][2] == pytest.approx(trials(study)[0]["val_loss"]["mean"], rel=1e-6)
+    assert points[-1][2] == pytest.approx(trials(study)[0]["metrics"]["val_loss"]["mean"], rel=1e-6)
     page.goto(f"{tensorboard}/#scalars")
     page.locator("tf-scalar-card").filter(has_text="error/val").first.wait_for()
     page.get_by_text("dropout=0.0000_trial=000").first.wait_for()
@@ -168,17 +168,24 @@ def test_hparams_have_a_row_a_trial(tensorboard, study, page):
         "sliceSize": 100,
     }
     answer = get(f"{tensorboard}/data/plugin/hparams/session_groups", everything)
-    groups = {
-        group["hparams"]["dropout"]: {
-            value["name"]["tag"]: value["value"] for value in group["metricValues"]
-        }
+    groups = [
+        (
+            group["hparams"]["dropout"],
+            {value["name"]["tag"]: value["value"] for value in group["metricValues"]},
+        )
         for group in answer["sessionGroups"]
-    }
-    expected = {trial["params"]["dropout"]: trial for trial in trials(study)}
-    assert list(groups) == sorted(expected)
-    for rate, trial in expected.items():
-        assert groups[rate]["loss/val"] == pytest.approx(trial["val_loss"]["mean"], rel=1e-6)
-        assert groups[rate]["gap/loss"] == pytest.approx(trial["gap"]["mean"], rel=1e-4, abs=1e-6)
+    ]
+    expected = [
+        (trial["params"]["dropout"], trial["metrics"]["val_loss"]["mean"], trial["metrics"]["gap"])
+        for trial in trials(study)
+    ]
+    found = sorted((rate, metrics["loss/val"], metrics["gap/loss"]) for rate, metrics in groups)
+    assert [rate for rate, *_ in found] == [rate for rate, _ in groups] and len(found) == 8
+    for (rate, loss, gap), (other, mean, gaps) in zip(
+        found, sorted(expected, key=lambda row: row[:2]), strict=True
+    ):
+        assert (rate, loss) == pytest.approx((other, mean), rel=1e-6)
+        assert gap == pytest.approx(gaps["mean"], rel=1e-4, abs=1e-6)
     page.goto(f"{tensorboard}/#hparams")
     for column in ("dropout", "validation loss", "validation error", "gap"):
         page.get_by_text(column, exact=True).first.wait_for()
