@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -349,3 +350,30 @@ def test_stratified_is_nested():
     many = stratified_rows(labels, 60, np.random.default_rng(1))
     assert set(few) < set(many)
     assert np.bincount(labels[few]).tolist() == [10, 6, 4]
+
+
+def test_a_test_set_that_cannot_be_read_is_seen_before_anything_is_trained(
+    sweep, tmp_path, monkeypatch
+):
+    real = data.read_split
+
+    def read(config, split):
+        if split == "test":
+            raise BadInput("data._target_=mine: the test file is empty")
+        return real(config, split)
+
+    monkeypatch.setattr(data, "read_split", read)
+    data.load_once.cache_clear()
+    with pytest.raises(BadInput, match="the test file is empty"):
+        sweep("dropout=0.0,0.5", "study.confirm=true")
+    assert not (tmp_path / "runs").exists()
+    assert sweep("dropout=0.0,0.5").is_dir()  # without a confirmation it is not read
+
+
+def test_every_data_set_takes_the_settings_of_all(sweep):
+    usual, noisy, wider = (
+        json.loads((sweep("dropout=0.0,0.5", *more) / "answer.json").read_text())["trials"]
+        for more in ([], ["data.augment=tests.workload.tasks.noisy"], ["data.n_classes=12"])
+    )
+    losses = [trials[0]["metrics"]["val_loss"]["mean"] for trials in (usual, noisy, wider)]
+    assert len(set(losses)) == 3
