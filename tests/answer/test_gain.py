@@ -95,3 +95,14 @@ def test_verdicts_intervals_and_seeds_of_many_confirmations():
     verdicts, seeds, covered = confirm_many(noise[:1500], effect=1.0)
     power = sum(verdict == "helps" for verdict in verdicts) / 1500
     assert power == pytest.approx(0.84, abs=0.04) and np.mean(covered) > 0.95
+
+
+def test_levels_of_all_looks_together_are_wrong_in_one_of_twenty():
+    n = 200_000
+    noise = np.random.default_rng(9).standard_normal((n, SEEDS[-1]))
+    running, wrong = np.ones(n, bool), np.zeros(n, bool)
+    for look in LOOKS:
+        test = stats.ttest_1samp(noise[:, : look.seeds], 0, axis=1)
+        wrong |= running & (test.pvalue < look.level)
+        running &= (test.pvalue >= look.level) & (abs(test.statistic) > look.futile)
+    assert wrong.mean() == pytest.approx(0.05, abs=0.002)  # four standard errors

@@ -11,7 +11,7 @@ import yaml
 from torch.nn import functional as F
 
 from sweep.command.config import TrainConfig
-from sweep.engine import generators, layers
+from sweep.engine import layers
 from sweep.engine.fused import Fused
 from sweep.engine.noise import order_and_keys
 from sweep.engine.optimizer import StackedOptimizer
@@ -19,6 +19,7 @@ from sweep.engine.population import Population
 from sweep.engine.vmapped import Skeleton
 from sweep.errors import Differs
 from sweep.work import Way
+from sweep.workload import generators
 from tests.conftest import DEVICE
 from tests.engine import hazards as h
 from tests.engine.members import (

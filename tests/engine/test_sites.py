@@ -14,13 +14,13 @@ from torch.utils.checkpoint import checkpoint
 from models.mlp import MLP, MLPConfig
 from sweep.command.config import TrainConfig
 from sweep.command.rate import TINY
-from sweep.engine import generators
 from sweep.engine.noise import Noise, hashed_uniform, order_and_keys, site_keys
 from sweep.engine.optimizer import OptimizerNumbers
 from sweep.engine.population import Population
 from sweep.engine.setting import Setting
 from sweep.engine.site import Alone, Sites
 from sweep.work import Way
+from sweep.workload import generators
 from tests.conftest import DEVICE, sites
 
 RATES = [0.0, 0.1, 0.5, 0.9]

@@ -219,7 +219,7 @@ def test_outputs_that_are_no_classes_have_no_error():
 
 def test_soft_labels_are_right_on_their_side_of_a_half():
     labels = torch.tensor([[0.1, 0.9], [0.4, 0.6]])
-    outputs = torch.tensor([[-1.0, 1.0], [1.0, 1.0]])
+    outputs = torch.tensor([[-1.0, 1.0], [-1.0, -1.0]])
     config = TrainConfig(loss="bce")
     done = finish_outcomes(outcomes_of(outputs, labels, config)[:, None], "wrong_labels")
     assert done["wrong_labels"].item() == 0.25

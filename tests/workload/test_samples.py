@@ -141,6 +141,10 @@ def test_a_random_split_is_the_same_in_every_call(monkeypatch):
         assert (random.getstate(), torch.get_rng_state().tolist()) == before
         parts = [set(split.inputs.flatten().tolist()) for split in (loaded.train, loaded.val)]
         assert len(parts[0]) == 40 and len(parts[1]) == 20 and not parts[0] & parts[1]
+        random.random(), np.random.rand(), torch.rand(1)  # another process stands elsewhere
+        data.load_once.cache_clear()
+        again = data.load_data({"_target_": "sweep.workload.data.own", "by": by})
+        assert again.sha256 == loaded.sha256
     data.load_once.cache_clear()
 
 
