@@ -68,7 +68,7 @@ class Answer:
     @property
     def gain(self) -> Gain | None:
         """By how much the chosen point beats no dropout in the searched metric."""
-        return self.confirmation.gains[0] if self.confirmation and self.confirmation.gains else None
+        return self.confirmation.gain if self.confirmation else None
 
     @property
     def trained(self) -> list[Row]:
@@ -89,11 +89,11 @@ def collect_answer(study: optuna.Study) -> Answer:
     """Return the answer of a study with at least one complete trial."""
     attrs, found = study.user_attrs, read_findings(study)
     confirmation, robustness = _confirmed(attrs, found)
-    gain = confirmation.gains[0] if confirmation and confirmation.gains else None
+    gain = confirmation.gain if confirmation else None
     done = complete_rows(found.rows)
     return Answer(
         study=study.study_name,
-        use=_recommended(found, confirmation, gain),
+        use=_recommended(found, confirmation),
         verdict=gain.verdict if gain else None,
         best=found.best,
         parts=found.parts,
@@ -124,13 +124,12 @@ def _confirmed(
     return confirmation, read_robustness(attrs.get("robustness") or (), recorded, found.metric)
 
 
-def _recommended(
-    found: Findings, confirmation: Confirmation | None, gain: Gain | None
-) -> dict[str, Number]:
+def _recommended(found: Findings, confirmation: Confirmation | None) -> dict[str, Number]:
     """Return the point to use: without dropout where that is not shown to be worse.
 
     Without evidence it is the simplest of what is as good: no dropout, if the set holds 0.
     """
+    gain = confirmation.gain if confirmation else None
     if confirmation is None or gain is None or found.opponent is None:
         return dict(found.best.point)
     simplest = gain.verdict == NO_EVIDENCE and found.best.ranges["dropout"].holds(0)

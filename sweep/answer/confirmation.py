@@ -30,6 +30,11 @@ class Confirmation:
     early: Gain | None  # if of each training the best epoch were kept: optimistic
     attempt: int = 1  # more if the answer moved since it was first confirmed
 
+    @property
+    def gain(self) -> Gain | None:
+        """By how much the chosen point beats no dropout in the searched metric."""
+        return self.gains[0] if self.gains else None
+
 
 @dataclass(frozen=True)
 class AtOtherRate:
@@ -66,12 +71,14 @@ def read_confirmation(recorded: Mapping[str, Any], metric: str, twins: bool) -> 
 
 
 def _numbers(point: Mapping[str, Any] | None) -> dict[str, list[float]]:
-    """Return each metric's numbers; what diverged was recorded as null, and is nan."""
+    """Return each metric's numbers."""
     of_seeds = {name: values for name, values in (point or {}).items() if name != "params"}
-    return {
-        name: [math.nan if value is None else value for value in values]
-        for name, values in of_seeds.items()
-    }
+    return {name: with_nan(values) for name, values in of_seeds.items()}
+
+
+def with_nan(values: Sequence[float | None]) -> list[float]:
+    """Return recorded numbers; what diverged was recorded as null, and is nan."""
+    return [math.nan if value is None else value for value in values]
 
 
 def _confirmed(point: Mapping[str, Any], numbers: Mapping[str, Sequence[float]]) -> Confirmed:

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sweep.engine import generators
 from sweep.engine.equal import equal_bits
 from sweep.errors import BadInput, first_line
+from sweep.workload import generators
 from sweep.workload.inputs import Inputs, input_tensors, map_inputs, map_named
 from sweep.workload.split import Augment
 

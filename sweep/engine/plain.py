@@ -12,9 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sweep.command.config import TrainConfig
-from sweep.engine import generators
 from sweep.engine.checkpoint import follow_checkpoints
-from sweep.engine.generators import ALL, Kinds
 from sweep.engine.noise import Noise
 from sweep.engine.objective import loss_of, outcomes_of
 from sweep.engine.optimizer import OptimizerNumbers, parameter_group, torch_optimizer
@@ -22,6 +20,8 @@ from sweep.engine.schedule import Schedule
 from sweep.engine.setting import Setting
 from sweep.engine.site import Alone, Sites
 from sweep.errors import Differs
+from sweep.workload import generators
+from sweep.workload.generators import ALL, Kinds
 from sweep.workload.inputs import Inputs, call_with, device_of, input_tensors, map_inputs
 
 follow_checkpoints()  # before any model's module imports the name

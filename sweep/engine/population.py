@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from sweep.command.config import TrainConfig
-from sweep.engine import generators
 from sweep.engine.augment import augmented
 from sweep.engine.difference import check_evaluation, check_step
 from sweep.engine.fused import Fused
@@ -21,6 +20,7 @@ from sweep.engine.plain import Plain
 from sweep.engine.setting import Setting
 from sweep.errors import Differs
 from sweep.work import Way
+from sweep.workload import generators
 from sweep.workload.inputs import Inputs
 from sweep.workload.split import Split
 

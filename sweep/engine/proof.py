@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sweep.command.config import TrainConfig
-from sweep.engine import generators
 from sweep.engine.attributes import changed_attribute, forward_attributes
 from sweep.engine.difference import BOUNDS, compare_losses, compare_tensors
 from sweep.engine.fused import Fused
@@ -25,6 +24,7 @@ from sweep.engine.plain import Plain, build_model, run_once
 from sweep.engine.setting import Candidates, Setting
 from sweep.errors import Differs, first_line
 from sweep.work import Way
+from sweep.workload import generators
 from sweep.workload.data import Data
 from sweep.workload.inputs import Inputs, map_inputs
 from sweep.workload.split import Split

@@ -1,7 +1,7 @@
 """Every call of torch that draws is a site: intercepted, and numbered in the order of calls.
 
 A function mode sees torch's functions by whatever name they were imported. What it cannot see
-(numpy, Python's random, TorchScript, raw operators) is left to sweep/engine/generators.py.
+(numpy, Python's random, TorchScript, raw operators) is left to sweep/workload/generators.py.
 """
 
 import functools

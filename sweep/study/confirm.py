@@ -5,11 +5,11 @@ trainings read the test samples, after their last epoch; they decide nothing.
 """
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import optuna
 
+from sweep.answer.confirmation import with_nan
 from sweep.answer.findings import Findings, rates_negligible, read_findings
 from sweep.answer.gain import LOOKS, judge
 from sweep.answer.row import complete_rows
@@ -84,7 +84,7 @@ def train_looks(
             _extend_values(values[point], outcome, metric)
         if BASELINE not in points:
             break
-        given, without = (_with_nan(values[point][metric]) for point in (CHOSEN, BASELINE))
+        given, without = (with_nan(values[point][metric]) for point in (CHOSEN, BASELINE))
         if judge(metric, given, without, share=0.5**attempt).final:
             break
     return {
@@ -135,7 +135,3 @@ def _extend_values(values: Values, outcome: Outcome, metric: str) -> None:
     for name, of_seeds in finals.items():
         known = [value if math.isfinite(value) else None for value in of_seeds]
         values.setdefault(name, []).extend(known)
-
-
-def _with_nan(values: Sequence[float | None]) -> list[float]:
-    return [math.nan if value is None else value for value in values]

@@ -41,9 +41,10 @@ class Proposer:
 
     def ask(self, numbers: range) -> dict[int, Trial]:
         """Propose a generation."""
-        asked = {}
+        asked, ours = {}, sampler_of(self.plan, numbers.start)
         for number in numbers:
-            self.study.sampler = sampler_of(self.plan, number)
+            fixed = isinstance(ours, _PointSampler)  # the same for all of a generation
+            self.study.sampler = ours if fixed else sampler_of(self.plan, number)
             asked[number] = self.study.ask(self.space)
         return asked
 
@@ -95,12 +96,16 @@ class Zoom(_PointSampler):
 
     def __init__(self, axis: Axis, generation_size: int, metric: str) -> None:
         self.axis, self.generation_size, self.metric = axis, generation_size, metric
+        self.known: dict[int, list[float]] = {}  # first trial -> levels of its generation
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, distribution: BaseDistribution
     ) -> float:
-        first, place = divmod(trial.number, self.generation_size)
-        return self.levels(study, first * self.generation_size)[place]
+        generation, place = divmod(trial.number, self.generation_size)
+        first = generation * self.generation_size
+        if first not in self.known:
+            self.known[first] = self.levels(study, first)
+        return self.known[first][place]
 
     def levels(self, study: Study, first: int) -> list[float]:
         """Return the levels of the generation that begins with trial `first`."""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sweep.errors import BadInput, Unreachable
 from sweep.workload.classes import class_warnings, given_classes, part_of_training
-from sweep.workload.draws import same_draws
+from sweep.workload.generators import ALL, restoring_states, seed_generators
 from sweep.workload.imports import import_target
 from sweep.workload.inputs import Inputs, input_tensors, map_inputs
 from sweep.workload.samples import as_samples, converted, counted_elements
@@ -170,7 +170,8 @@ def read_split(config: Mapping[str, Any], split: str) -> tuple[Inputs, Tensor] |
     if not isinstance(normalize, bool):
         raise BadInput(f"data.normalize={normalize}: must be true or false")
     try:
-        with same_draws():
+        with restoring_states():  # a split at random is the same in every process
+            seed_generators(ALL, 0)
             returned = function(SimpleNamespace(**config), split)
         if returned is None and split == "test":
             return None
