@@ -86,6 +86,7 @@ class TrialResult:
 
     curves: dict[str, Table] = field(default_factory=dict)  # metric -> (epochs, S)
     test: dict[str, list[float]] = field(default_factory=dict)  # test_loss ...: (S,)
+    samples: dict[str, list[float]] = field(default_factory=dict)  # of each, a mean over seeds
     error: str | None = None  # the traceback, if it failed
     lost: bool = False  # whether it took the device from its process: it is not tried again
     execution: dict[str, Any] = field(default_factory=dict)  # how the members were run

@@ -3,7 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean, stdev
 from typing import Any
+
+import numpy as np
+from scipy.special import stdtrit
 
 from sweep.answer.gain import NO_EVIDENCE, Gain, judge
 from sweep.answer.row import Measure, measured
@@ -20,6 +24,17 @@ class Confirmed:
 
 
 @dataclass(frozen=True)
+class OnOtherSamples:
+    """The gain with a range for other seeds and other samples like these; it decides nothing."""
+
+    split: str  # test | val: whose samples these are
+    metric: str  # loss, or the second metric
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Confirmation:
     """Both points on the same fresh seeds."""
 
@@ -28,6 +43,7 @@ class Confirmation:
     baseline: Confirmed | None  # None if there is nothing to compare with
     gains: tuple[Gain, ...]  # of the searched metric, then of the other one
     early: Gain | None  # if of each training the best epoch were kept: optimistic
+    on_other_samples: OnOtherSamples | None = None
     attempt: int = 1  # more if the answer moved since it was first confirmed
 
     @property
@@ -66,8 +82,43 @@ def read_confirmation(recorded: Mapping[str, Any], metric: str, twins: bool) -> 
         _confirmed(recorded["baseline"], baseline) if baseline else None,
         tuple(gains),
         early,
+        _on_other_samples(recorded.get("samples"), metric, chosen, baseline),
         recorded["attempt"],
     )
+
+
+def samples_sem(differences: Sequence[float]) -> float | None:
+    """Return the standard error of a mean over samples; None if it is not known."""
+    n = len(differences)
+    sem = float(np.std(differences, ddof=1)) / math.sqrt(n) if n > 1 else math.nan
+    return sem if math.isfinite(sem) else None
+
+
+def _on_other_samples(
+    recorded: Mapping[str, Any] | None,
+    metric: str,
+    chosen: Mapping[str, Sequence[float]],
+    baseline: Mapping[str, Sequence[float]],
+) -> OnOtherSamples | None:
+    """Add the variance of the mean over samples to that over seeds, 95% by Student's t.
+
+    Degrees of freedom of the sum: Satterthwaite 1946, those of the samples taken as infinite. The
+    samples' part is of means over the seeds, so what one seed makes of one sample is in both.
+    """
+    if not recorded:
+        return None
+    name = metric.removeprefix("val_")
+    name = name if name in recorded["sem"] else "loss"
+    sem, key = recorded["sem"].get(name), f"{recorded['split']}_{name}"
+    whole = [b - a for a, b in zip(chosen[key], baseline[key], strict=True)]
+    if sem is None or len(whole) < 2 or not all(map(math.isfinite, whole)):
+        return None
+    over_seeds = stdev(whole) / math.sqrt(len(whole))
+    variance = over_seeds**2 + sem**2
+    df = (len(whole) - 1) * (variance / over_seeds**2) ** 2 if over_seeds else math.inf
+    half = float(stdtrit(min(df, 1e9), 0.975)) * math.sqrt(variance)
+    value = fmean(whole)
+    return OnOtherSamples(recorded["split"], name, value, value - half, value + half)
 
 
 def _numbers(point: Mapping[str, Any] | None) -> dict[str, list[float]]:

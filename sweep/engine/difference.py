@@ -99,12 +99,12 @@ def check_evaluation(fused: Fused, x: Inputs, y: Tensor) -> None:
     """Raise Differs if a member has another loss in its plain model; x and y (B, ...)."""
     fused.skeleton.module.eval()
     outcomes, bound = fused.outcomes(x, y, 0), BOUNDS[_lowest(fused.config, fused.dtype)]
-    losses = outcomes[0] / outcomes[1]
+    losses = outcomes[0].sum(-1) / outcomes[1].sum(-1)
     for k in range(fused.n_members):
         model = fused.member(k).eval()
         with Sites(Alone(Noise())):
             outputs = outputs_of(model, x, fused.config)
-        sums = outcomes_of(outputs, y, fused.config)
+        sums = outcomes_of(outputs, y, fused.config).sum(-1)
         compare_losses("the loss in evaluation", losses[k], sums[0] / sums[1], bound)
 
 

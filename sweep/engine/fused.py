@@ -101,7 +101,7 @@ class Fused:
 
     @torch.no_grad()
     def outcomes(self, x: Inputs, y: Tensor, step: int) -> Tensor:
-        """Return each member's outcomes_of a batch, (4, K); x and y (B, ...)."""
+        """Return each member's outcomes_of a batch, (4, K, B); x and y (B, ...)."""
         n_seeds = len(self.seeds)
         trials = max(1, EVALUATED[self.device.type] // (n_seeds * len(y)))
         parts = range(0, self.n_members, trials * n_seeds)

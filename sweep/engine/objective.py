@@ -17,7 +17,7 @@ from sweep.workload.data import Data
 from sweep.workload.imports import import_target
 from sweep.workload.samples import IGNORED
 
-Parts = tuple[Tensor, Tensor]  # the sum over counted elements, and their number
+Parts = tuple[Tensor, Tensor]  # of each sample (B,): the sum over counted elements, their number
 
 
 def loss_of(outputs: Tensor, targets: Tensor, config: TrainConfig) -> Tensor:
@@ -25,12 +25,12 @@ def loss_of(outputs: Tensor, targets: Tensor, config: TrainConfig) -> Tensor:
     if loss_name(targets, config) == "cross_entropy":  # torch's own mean, with its smoothing
         by_class = classes_second(outputs, targets, config)
         return F.cross_entropy(by_class, targets, label_smoothing=config.label_smoothing)
-    total, n = _loss_parts(outputs, targets, config)
-    return total / n
+    totals, counts = _loss_parts(outputs, targets, config)
+    return totals.sum() / counts.sum()
 
 
 def outcomes_of(outputs: Tensor, targets: Tensor, config: TrainConfig) -> Tensor:
-    """Return (4,): the sum of the loss and its count, the sum of the second metric and its count.
+    """Return of each sample (4, B): the loss and its count, the second metric and its count.
 
     The loss has no label smoothing, so that it can be compared between smoothings.
     """
@@ -114,7 +114,7 @@ def _loss_parts(outputs: Tensor, targets: Tensor, config: TrainConfig) -> Parts:
 def _metric_parts(outputs: Tensor, targets: Tensor, config: TrainConfig) -> Parts:
     name = metric_of(targets, config)
     if not metric_fits(outputs, targets, name):  # which only a user's loss allows
-        return outputs.sum() * 0, targets.flatten()[0] * 0
+        return _all(outputs * 0)[0], _all(targets * 0)[0]
     if name == "rmse":
         return _all((outputs.reshape(targets.shape) - targets) ** 2)
     if name == "wrong_labels":
@@ -127,11 +127,17 @@ def _counted(values: Tensor, targets: Tensor) -> Parts:
     if targets.is_floating_point() or targets.dtype == torch.bool:
         return _all(values)
     counted = targets != IGNORED
-    return torch.where(counted, values, torch.zeros_like(values)).sum(), counted.sum()
+    whole = torch.where(counted, values, torch.zeros_like(values))
+    return _by_sample(whole).sum(1), _by_sample(counted).sum(1)
 
 
 def _all(values: Tensor) -> Parts:
-    return values.sum(), torch.ones_like(values, dtype=torch.int64).sum()
+    each = _by_sample(values)
+    return each.sum(1), torch.ones_like(each, dtype=torch.int64).sum(1)
+
+
+def _by_sample(values: Tensor) -> Tensor:
+    return values.reshape(len(values), -1)
 
 
 def _squared_error(outputs: Tensor, targets: Tensor, config: TrainConfig) -> Tensor:

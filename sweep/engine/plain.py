@@ -154,7 +154,7 @@ class Plain:
 
     @torch.no_grad()
     def outcomes(self, x: Inputs, y: Tensor, step: int) -> Tensor:
-        """Return each member's outcomes_of a batch, (4, K); x and y (B, ...)."""
+        """Return each member's outcomes_of a batch, (4, K, B); x and y (B, ...)."""
 
         def member(k: int, seed: int) -> Tensor:
             with self.sites[seed].begin() as sites:

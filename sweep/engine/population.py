@@ -4,7 +4,7 @@ Axes: P trials, S seeds, K = P * S members (trial by trial), B samples of a batc
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -91,15 +91,31 @@ class Population:
     def evaluate(self, data: Split, epoch: int = 0) -> dict[str, Tensor]:
         """Return the mean loss and second metric of each member (K,) by name, dropout off."""
         total = torch.zeros(4, self.n_members, dtype=torch.float64, device=self.device)
+        for outcomes in self.outcomes(data, epoch):
+            total += outcomes.sum(-1, dtype=torch.float64)
+        return finish_outcomes(total, metric_of(data.targets, self.config))
+
+    def evaluate_groups(self, data: Split, epoch: int, most: int) -> Tensor:
+        """Return the sums of outcomes_of over groups of samples, (4, K, groups), dropout off.
+
+        Each sample is a group, unless there are more than `most`: then sample i is in i % most.
+        """
+        n_groups = min(len(data), most)
+        sums = torch.zeros(4, self.n_members, n_groups, dtype=torch.float64, device=self.device)
+        for rows, outcomes in zip(self.evaluated(data), self.outcomes(data, epoch), strict=True):
+            sums.index_add_(2, rows % n_groups, outcomes.double())
+        return sums
+
+    def outcomes(self, data: Split, epoch: int) -> Iterator[Tensor]:
+        """Yield each member's outcomes_of every batch, (4, K, B), dropout off."""
         batches = self.evaluated(data)
         with generators.restoring_states():
             before = generators.generator_states()
             keys = [evaluation_keys(seed, epoch, len(batches)) for seed in self.seeds]
             self.engine.begin(torch.stack(keys, 1).to(self.device), training=False)
             for step, rows in enumerate(batches):
-                total += self.engine.outcomes(*data[rows], step).double()
+                yield self.engine.outcomes(*data[rows], step)
             self._check_draws(before, training=False)
-        return finish_outcomes(total, metric_of(data.targets, self.config))
 
     def evaluated(self, data: Split) -> Sequence[Tensor]:
         """Return the rows of each evaluation batch; they do not depend on the members."""

@@ -83,7 +83,7 @@ class Skeleton:
         return losses.detach(), dict(zip(leaves, gradients, strict=True))
 
     def outcomes(self, params: Tensors, buffers: Tensors, x: Inputs, y: Tensor) -> Tensor:
-        """Return each member's outcomes_of a batch, (4, K), in evaluation; x and y (B, ...)."""
+        """Return each member's outcomes_of a batch, (4, K, B), in evaluation; x and y (B, ...)."""
 
         def member(params: Tensors, buffers: Tensors) -> Tensor:
             with Sites(_Nothing()):

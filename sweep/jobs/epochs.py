@@ -1,9 +1,13 @@
 """One population trained through all epochs, and measured after each."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+from torch import Tensor
+
 from sweep.command.config import Config
+from sweep.engine.objective import finish_outcomes, metric_of
 from sweep.engine.population import Population
 from sweep.jobs.claim import raise_if_revoked
 from sweep.jobs.halving import rungs, survivors
@@ -11,6 +15,8 @@ from sweep.show.curves import Curves
 from sweep.show.progress import Reporter
 from sweep.work import CONFIRMATION, DROPOUT_ON, Table, Work
 from sweep.workload.data import Data, load_test_split
+
+MOST_SAMPLES = 10_000  # whose losses a job leaves one by one
 
 
 def train_epochs(
@@ -73,14 +79,36 @@ def evaluate_epoch(population: Population, data: Data, epoch: int) -> dict[str, 
     return {name: population.table(values) for name, values in metrics.items()}
 
 
-def test_members(
-    population: Population, config: Config, data: Data
-) -> list[dict[str, list[float]]] | None:
-    """Evaluate every trial on the test samples; return None if there are none."""
-    samples, last = load_test_split(config.data, data), config.train.epochs
-    if samples is None:
-        return None
-    metrics = population.evaluate(samples, last)
-    tables = {f"test_{name}": population.table(values) for name, values in metrics.items()}
-    n_trials = len(tables["test_loss"])
-    return [{name: table[i] for name, table in tables.items()} for i in range(n_trials)]
+@dataclass(frozen=True)
+class Tested:
+    """What a trial's networks do on samples that training never saw, after the last epoch."""
+
+    test: dict[str, list[float]]  # test_loss ...: (S,); empty if there is no test set
+    samples: dict[str, list[float]]  # loss ...: what each sample adds to the mean over seeds
+
+
+def test_members(population: Population, config: Config, data: Data) -> list[Tested]:
+    """Evaluate every trial on the test samples; sample by sample on validation if there are none.
+
+    Of more than MOST_SAMPLES some are taken together.
+    """
+    split, last = load_test_split(config.data, data), config.train.epochs
+    taken = data.val if split is None else split
+    sums = population.evaluate_groups(taken, last, MOST_SAMPLES)
+    name = metric_of(taken.targets, config.train)
+    metrics = finish_outcomes(sums.sum(-1), name) if split is not None else {}
+    tables = {f"test_{metric}": population.table(values) for metric, values in metrics.items()}
+    shares = sums[::2] / sums[1::2].sum(-1, keepdim=True) * sums.shape[-1]
+    each = shares.view(2, -1, len(population.seeds), shares.shape[-1]).mean(2)  # (2, P, groups)
+    places = {"loss": 0} if name == "rmse" or not sums[3].any() else {"loss": 0, name: 1}
+    return [
+        Tested(
+            {metric: table[trial] for metric, table in tables.items()},
+            {metric: _rounded(each[place, trial]) for metric, place in places.items()},
+        )
+        for trial in range(each.shape[1])
+    ]
+
+
+def _rounded(values: Tensor) -> list[float]:
+    return [float(f"{value:.7g}") for value in values.tolist()]

@@ -154,13 +154,14 @@ def _train_in_way(
     with Curves.begin_anew(folder.parent.parent, runs) as curves:
         history = train_epochs(config, work, population, data, curves, folder, reporter)
         population.check(data.val)
-    tested = test_members(population, config, data) if work.test else None
+    tested = test_members(population, config, data) if work.test else []
     execution = {"device": str(device), "members": len(settings) * len(work.seeds)}
     execution |= {"members_per_pass": population.engine.members_per_pass}
     execution |= {"threads": torch.get_num_threads()} if device.type == "cpu" else {}
     log.info("trained %s %s", execution, way)
-    pairs = zip(history, tested or [{} for _ in history], strict=True)
-    return [TrialResult(*pair, execution=execution, way=way) for pair in pairs]
+    measured = [vars(one) for one in tested] or [{} for _ in history]
+    pairs = zip(history, measured, strict=True)
+    return [TrialResult(curves, **of, execution=execution, way=way) for curves, of in pairs]
 
 
 def _trials_in_memory(config: Config, work: Work, data: Data, one: Setting) -> int:

@@ -18,6 +18,7 @@ def answer_sentences(answer: Answer) -> list[str]:
         use_line(answer),
         _set_line(answer),
         *_verdict_lines(answer),
+        *_other_samples_line(answer),
         *_confirmed_values(answer),
         *_early_line(answer),
         *_robustness_lines(answer),
@@ -121,14 +122,19 @@ def gain_sentence(gain: Gain, rate: str) -> str:
             f"no evidence that dropout {rate} changes the {name}: a difference, if any, is below "
             f"{below} (95%, {gain.seeds} fresh seeds)"
         )
-    side, sign = ("lower", 1) if gain.value >= 0 else ("higher", -1)
-    ends = sorted((sign * gain.low, sign * gain.high))
-    low, high = (number(end, gain.metric) for end in ends)
-    amount = number(abs(gain.value), gain.metric)
-    interval = f"(95%: {low} to {high}, {gain.seeds} fresh seeds)"
+    more = f", {gain.seeds} fresh seeds"
+    says = f"{name} {_difference(gain.metric, gain.value, gain.low, gain.high, more)}"
     if gain.verdict is None:
-        return f"{name} {amount} {side} than without, not tested {interval}"
-    return f"dropout {rate} {gain.verdict}: {name} {amount} {side} than without {interval}"
+        return f"not tested: {says}"
+    return f"dropout {rate} {gain.verdict}: {says}"
+
+
+def _difference(metric: str, value: float, low: float, high: float, more: str = "") -> str:
+    """Say by how much a metric is lower or higher with dropout, and its interval."""
+    side, sign = ("lower", 1) if value >= 0 else ("higher", -1)
+    first, last = (number(end, metric) for end in sorted((sign * low, sign * high)))
+    amount = number(abs(value), metric)
+    return f"{amount} {side} than without (95%: {first} to {last}{more})"
 
 
 def number(value: float, metric: str) -> str:
@@ -146,6 +152,16 @@ def is_part(metric: str) -> bool:
 def words(metric: str | None) -> str:
     """Return a metric's name as people say it."""
     return (metric or "").replace("_", " ")
+
+
+def _other_samples_line(answer: Answer) -> list[str]:
+    """Say what is to be expected on other samples, which the verdict is not about."""
+    there = answer.confirmation and answer.confirmation.on_other_samples
+    if not there:
+        return []
+    of = "the test set" if there.split == "test" else "the validation set, which chose the rate"
+    says = _difference(there.metric, there.value, there.low, there.high)
+    return [f"on other samples like those of {of}: {words(there.metric)} {says}"]
 
 
 def _confirmed_values(answer: Answer) -> list[str]:

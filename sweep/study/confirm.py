@@ -5,11 +5,13 @@ trainings read the test samples, after their last epoch; they decide nothing.
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import optuna
 
-from sweep.answer.confirmation import with_nan
+from sweep.answer.confirmation import samples_sem, with_nan
 from sweep.answer.findings import Findings, rates_negligible, read_findings
 from sweep.answer.gain import LOOKS, judge
 from sweep.answer.row import complete_rows
@@ -71,6 +73,7 @@ def train_looks(
     if baseline is not None and baseline != chosen:
         points[BASELINE] = baseline
     values: dict[int, Values] = {number: {} for number in points}
+    looks: list[dict[int, Outcome]] = []
     seeds: list[int] = []
     metric = training.plan.config.study.metric
     for generation, look in enumerate(LOOKS, CONFIRMATION + GENERATIONS * attempt):
@@ -80,6 +83,7 @@ def train_looks(
             if outcome.error:
                 raise SweepFailed(outcome.error)
         seeds += fresh
+        looks.append(outcomes)
         for point, outcome in outcomes.items():
             _extend_values(values[point], outcome, metric)
         if BASELINE not in points:
@@ -92,7 +96,22 @@ def train_looks(
         "seeds": seeds,
         "chosen": {"params": chosen, **values[CHOSEN]},
         "baseline": {"params": baseline, **values[BASELINE]} if BASELINE in points else None,
+        "samples": _over_samples(looks) if BASELINE in points else None,
     }
+
+
+def _over_samples(looks: Sequence[Mapping[int, Outcome]]) -> dict[str, Any]:
+    """Return how sure the mean difference of each metric is over samples, with these seeds."""
+    split = "test" if looks[0][CHOSEN].test else "val"
+    n_seeds = [len(look[CHOSEN].seeds) for look in looks]
+    sems = {}
+    for metric in looks[0][CHOSEN].samples:
+        each = [
+            np.subtract(look[BASELINE].samples[metric], look[CHOSEN].samples[metric])
+            for look in looks
+        ]
+        sems[metric] = samples_sem(np.average(each, axis=0, weights=n_seeds).tolist())
+    return {"split": split, "sem": sems}
 
 
 def at_other_learning_rates(

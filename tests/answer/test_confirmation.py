@@ -2,9 +2,10 @@
 
 import math
 
+import numpy as np
 import pytest
 
-from sweep.answer.confirmation import read_confirmation, read_robustness
+from sweep.answer.confirmation import read_confirmation, read_robustness, samples_sem
 from sweep.answer.gain import judge
 from sweep.work import LOWEST
 
@@ -79,3 +80,27 @@ def test_other_learning_rates_are_compared_on_the_same_seeds():
     assert (more.lr, more.gain.value) == (0.003, pytest.approx(1.5))
     assert more.change.value == pytest.approx(0.5) and more.change.verdict == "helps"
     assert (none.gain, none.change) == (None, None)
+
+
+def test_the_range_on_other_samples_holds_the_truth():
+    """Gains that differ between seeds and between samples, of which the truth is 0.1."""
+    rng, held, over_seeds = np.random.default_rng(0), 0, 0
+    for _ in range(400):
+        of_seeds, of_samples = rng.normal(0, 0.1, (5, 1)), rng.normal(0, 2.0, (1, 400))
+        gains = 0.1 + of_seeds + of_samples + rng.normal(0, 0.5, (5, 400))
+        record = recorded()
+        record["chosen"]["test_loss"] = [0.0] * 5
+        record["baseline"]["test_loss"] = gains.mean(1).tolist()
+        record["samples"] = {"split": "test", "sem": {"loss": samples_sem(gains.mean(0).tolist())}}
+        there = read_confirmation(record, "val_loss", twins=False).on_other_samples
+        assert there.value == pytest.approx(gains.mean()) and there.split == "test"
+        held += there.low <= 0.1 <= there.high
+        alone = judge("test_loss", record["chosen"]["test_loss"], record["baseline"]["test_loss"])
+        over_seeds += alone.low <= 0.1 <= alone.high
+    assert 0.93 < held / 400 < 0.985 and over_seeds < 0.9 * held
+
+
+def test_there_is_no_range_on_other_samples_if_something_diverged():
+    record = recorded(2.0)
+    record["samples"] = {"split": "test", "sem": {"loss": samples_sem([1.0, math.nan, 2.0])}}
+    assert read_confirmation(record, "val_loss", twins=False).on_other_samples is None

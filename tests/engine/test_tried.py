@@ -211,7 +211,9 @@ def test_outputs_that_are_no_classes_have_no_error():
     samples, config = data(torch.randn(8, 4), y), TrainConfig(batch_size=8, loss=f"{HERE}.poisson")
     assert tried("Single", samples, config) == []
     outputs = torch.randn(8, 1)
-    assert set(finish_outcomes(outcomes_of(outputs, y, config)[:, None], "error")) == {"loss"}
+    assert set(finish_outcomes(outcomes_of(outputs, y, config).sum(-1, keepdim=True), "error")) == {
+        "loss"
+    }
     model = {"_target_": f"{HERE}.Single"}
     with pytest.raises(BadInput, match=r"study\.metric=val_error: must be val_loss here"):
         try_out(model, RATE, samples, config, "val_error")
@@ -221,7 +223,9 @@ def test_soft_labels_are_right_on_their_side_of_a_half():
     labels = torch.tensor([[0.1, 0.9], [0.4, 0.6]])
     outputs = torch.tensor([[-1.0, 1.0], [-1.0, -1.0]])
     config = TrainConfig(loss="bce")
-    done = finish_outcomes(outcomes_of(outputs, labels, config)[:, None], "wrong_labels")
+    done = finish_outcomes(
+        outcomes_of(outputs, labels, config).sum(-1, keepdim=True), "wrong_labels"
+    )
     assert done["wrong_labels"].item() == 0.25
 
 

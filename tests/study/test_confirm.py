@@ -3,6 +3,8 @@
 import json
 
 import pytest
+import torch
+from torch.nn import functional as F
 
 from models.mlp import MLP, MLPConfig
 from sweep.answer.answer import collect_answer
@@ -13,7 +15,7 @@ from sweep.engine.optimizer import OptimizerNumbers
 from sweep.engine.population import Population
 from sweep.engine.setting import Setting
 from sweep.study import confirm
-from sweep.workload.data import load_data
+from sweep.workload.data import load_data, load_test_split
 from tests.conftest import DEVICE, MNIST5K, job_folders, load_study
 
 ROBUST = ["dropout=0.3,0.5", "study.confirm=true", "study.robustness=true"]
@@ -80,6 +82,36 @@ def test_a_point_that_moved_takes_other_seeds_and_a_stricter_test(sweep, monkeyp
     )
     gain, other = (read_confirmation(one, "val_loss", False).gains[0] for one in (first, second))
     assert gain.seeds == len(first["seeds"]) and other.seeds == len(second["seeds"])
+
+
+@pytest.mark.parametrize("tested", [True, False])
+def test_samples_of_the_confirmation_against_plain_networks(sweep, capsys, tested, monkeypatch):
+    """The recorded standard error over samples, from every network's own losses of samples."""
+    if not tested:
+        monkeypatch.setattr("sweep.jobs.epochs.load_test_split", lambda config, data: None)
+    folder = sweep("dropout=0.5", "study.confirm=true", "data.n_val=300")
+    record = load_study(folder).user_attrs["confirmation"]
+    data = load_data(MNIST5K | {"n_train": 200, "n_val": 300}).to(DEVICE)
+    test = load_test_split(MNIST5K | {"n_train": 200, "n_val": 300}, data) if tested else data.val
+    losses, rates = {}, {"chosen": 0.5, "baseline": 0.0}
+    for point, rate in rates.items():
+        setting = Setting(
+            lambda rate=rate: MLP(MLPConfig(dropout=rate, width=16)), OptimizerNumbers(1e-3, 0.01)
+        )
+        members = Population([setting], record["seeds"], TrainConfig(), DEVICE)
+        for epoch in range(2):
+            members.train_epoch(data.train, epoch)
+        x, y = test[torch.arange(len(test), device=DEVICE)]
+        models = [members.engine.member(k).eval() for k in range(members.n_members)]
+        each = [F.cross_entropy(model(x), y, reduction="none").detach() for model in models]
+        losses[point] = torch.stack(each).double()
+    difference = losses["baseline"] - losses["chosen"]
+    expected = difference.mean(0).std() / len(test) ** 0.5
+    assert record["samples"]["split"] == ("test" if tested else "val")
+    assert record["samples"]["sem"]["loss"] == pytest.approx(expected.item(), rel=1e-3)
+    there = collect_answer(load_study(folder)).confirmation.on_other_samples
+    assert there.value == pytest.approx(difference.mean().item(), abs=1e-5)
+    assert "on other samples like those of the " in capsys.readouterr().out
 
 
 def test_rate_0_that_looks_best_is_tested_against_dropout(sweep, capsys):
