@@ -86,7 +86,7 @@ def test_the_range_on_other_samples_holds_the_truth():
     """Gains that differ between seeds and between samples, of which the truth is 0.1."""
     rng, held, over_seeds = np.random.default_rng(0), 0, 0
     for _ in range(400):
-        of_seeds, of_samples = rng.normal(0, 0.1, (5, 1)), rng.normal(0, 2.0, (1, 400))
+        of_seeds, of_samples = rng.normal(0, 0.1, (5, 1)), rng.normal(0, 4.0, (1, 400))
         gains = 0.1 + of_seeds + of_samples + rng.normal(0, 0.5, (5, 400))
         record = recorded()
         record["chosen"]["test_loss"] = [0.0] * 5
