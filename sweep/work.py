@@ -8,6 +8,7 @@ from typing import Any
 
 SEEDS_APART = 1000  # generation g takes the seeds from 1000 g on; study.seeds is at most this
 CONFIRMATION = 1000  # the generation of its first look, whose seeds begin at 1,000,000
+ADDED = 10_000  # times the seeds that a trial had, plus its generation: that of seeds added later
 DROPOUT_ON = "train_loss_dropout_on"  # the loss that training minimised; all others are without
 # the second metric, beside the loss, by what the targets are; parts of one, but for rmse
 SECOND_METRICS = ("error", "token_error", "pixel_error", "wrong_labels", "rmse")
@@ -75,6 +76,8 @@ class Work:
 
     @property
     def title(self) -> str:
+        if self.generation >= ADDED:
+            return "more seeds"
         if self.generation >= CONFIRMATION:
             return "confirmation"
         return f"generation {self.generation + 1}"

@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweep.answer.variance import mean_and_sem
 from sweep.command.space import Axis, Number
+from sweep.work import SEEDS_APART
 
 COMPLETE, PRUNED, FAILED = "complete", "pruned", "fail"
 
@@ -61,19 +62,30 @@ class Row:
     def rate(self) -> Number:
         return self.params["dropout"]
 
+    @property
+    def generation(self) -> int:
+        """That whose seeds it was trained with."""
+        return self.seeds[0] // SEEDS_APART
+
     def by_seed(self, metric: str) -> dict[int, float]:
         return dict(zip(self.seeds, self.metrics[metric].of_seeds, strict=True))
 
 
 def read_rows(study: optuna.Study) -> list[Row]:
     """Return the trials in Optuna's order, then the baselines that were trained beside them."""
-    rows = [_trial_row(trial) for trial in study.get_trials(deepcopy=False)]
-    attrs = sorted(study.user_attrs.items())
-    for _, points in ((k, v) for k, v in attrs if k.startswith("baselines:")):
-        rows += [_trained(point, point["params"], None) for point in points]
-    for _, points in ((k, v) for k, v in attrs if k.startswith("failed:")):
-        rows += [Row(params, None, FAILED) for params in points]
-    return rows
+    return [row for _, row in numbered_rows(study)]
+
+
+def numbered_rows(study: optuna.Study) -> list[tuple[int, Row]]:
+    """Return the rows with the numbers that jobs know them by: below 0 for the baselines."""
+    attrs = study.user_attrs
+    rows = [(trial.number, _trial_row(trial)) for trial in study.get_trials(deepcopy=False)]
+    baselines = sorted((key, of) for key, of in attrs.items() if key.startswith("baselines:"))
+    for _, points in baselines:
+        rows += [(-1 - i, _trained(p, p["params"], None)) for i, p in enumerate(points)]
+    for _, points in sorted((key, of) for key, of in attrs.items() if key.startswith("failed:")):
+        rows += [(-1, Row(params, None, FAILED)) for params in points]
+    return [(number, _with_added(number, row, attrs)) for number, row in rows]
 
 
 def _trial_row(trial: FrozenTrial) -> Row:
@@ -81,6 +93,41 @@ def _trial_row(trial: FrozenTrial) -> Row:
         return _trained(trial.user_attrs["trained"], trial.params, trial.number)
     reason = trial.user_attrs.get("reason")
     return Row(trial.params, trial.number, trial.state.name.lower(), reason)
+
+
+def added_key(generation: int, number: int, n_before: int) -> str:
+    """Return the study's attribute with the seeds that were added to those a point had."""
+    return f"added:{generation}:{number}:{n_before}"
+
+
+def _with_added(number: int, row: Row, attrs: Mapping[str, Any]) -> Row:
+    """Return a row with the seeds that were added to it; it failed if one of them did."""
+    while row.seeds:
+        added = attrs.get(added_key(row.generation, number, len(row.seeds)))
+        if added is None:
+            return row
+        if "reason" in added:
+            return Row(row.params, row.number, FAILED, added["reason"])
+        row = _joined(row, _trained(added, row.params, row.number))
+    return row
+
+
+def _joined(row: Row, other: Row) -> Row:
+    """Return the trainings of one point on different seeds as one row."""
+    n, m = len(row.seeds), len(other.seeds)
+    curves = {
+        name: [(n * a + m * b) / (n + m) for a, b in zip(curve, other.curves[name], strict=True)]
+        for name, curve in row.curves.items()
+    }
+    losses, taxes = curves["val_loss"], (row.noise_tax or 0.0, other.noise_tax or 0.0)
+    return replace(
+        pooled_row([row, other]),
+        curves=curves,
+        lowest_epoch=losses.index(min(losses)) + 1,
+        end_slopes=row.end_slopes + other.end_slopes,
+        half_slopes=row.half_slopes + other.half_slopes,
+        noise_tax=(n * taxes[0] + m * taxes[1]) / (n + m),
+    )
 
 
 def _trained(summary: Mapping[str, Any], params: dict[str, Number], number: int | None) -> Row:

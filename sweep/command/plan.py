@@ -21,6 +21,7 @@ from sweep.command.hints import unknown_key
 from sweep.command.rate import is_rate
 from sweep.command.space import Axis, read_axis
 from sweep.errors import BadInput, between
+from sweep.work import CONFIRMATION
 
 SEARCHED = "dropout, model.* numbers, train.lr and train.weight_decay"
 EACH = "config groups, data.*, train.epochs, train.batch_size and what study.each lists"
@@ -228,6 +229,11 @@ def _check_plan(plan: Plan, keys: set[str], several: bool) -> None:
     if plan.grid and "study.n_trials" in keys and study.n_trials != plan.n_trials:
         raise BadInput(
             f"study.n_trials={study.n_trials}: the lists make {plan.n_trials} trials, each once"
+        )
+    if plan.n_generations > CONFIRMATION:
+        raise BadInput(
+            f"study.generation={study.generation}: makes {plan.n_generations} generations of "
+            f"{plan.n_trials} trials; {CONFIRMATION} is the most"
         )
     if plan.sampler == "zoom" and study.generation < 2:
         raise BadInput("study.generation=1: must be at least 2, as zoom compares its rates")

@@ -17,7 +17,7 @@ from tensorboard.plugins.hparams.api_pb2 import STATUS_FAILURE, STATUS_SUCCESS
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
 
 from sweep.show.events import EventFile
-from sweep.work import CONFIRMATION, DROPOUT_ON, Key, Outcome
+from sweep.work import ADDED, CONFIRMATION, DROPOUT_ON, Key, Outcome
 
 SEMS = 2  # from the mean to the ends of a band
 
@@ -51,13 +51,15 @@ class Run:
         """The folder, so named that sorting by name sorts by rate."""
         one_of = -1 - self.trial if self.trial < 0 else self.trial
         more = f".{one_of}" if one_of else ""
-        if self.generation >= CONFIRMATION:
+        n_before, generation = divmod(self.generation, ADDED)
+        if CONFIRMATION <= self.generation < ADDED:
             which = f"confirmation={self.generation - CONFIRMATION:03d}{more}"
         elif self.trial < 0:
-            which = f"baseline={self.generation:03d}{more}"
+            which = f"baseline={generation:03d}{more}"
         else:
             which = f"trial={self.trial:03d}"
-        return f"dropout={self.params['dropout']:.4f}_{which}"
+        later = f"_after={n_before}_seeds" if n_before else ""
+        return f"dropout={self.params['dropout']:.4f}_{which}{later}"
 
     @property
     def listed(self) -> bool:

@@ -50,12 +50,13 @@ def terminal_text(answer: Answer, folder: Path) -> str:
 
 
 def surer_line(answer: Answer) -> list[str]:
-    """Say how a search of an interval is narrowed further; a list is trained whole."""
-    if answer.best.ranges["dropout"].values is not None or len(answer.space) > 1:
-        return []
+    """Say how the answer is narrowed further: by more points, or seeds where a list was given."""
     study = answer.config["study"]
-    more = study["n_trials"] + study["generation"]
-    return [f"to be surer: the same command with study.n_trials={more}"]
+    if all(range_.values is not None for range_ in answer.best.ranges.values()):
+        more = f"study.seeds={2 * study['seeds']}"
+    else:
+        more = f"study.n_trials={study['n_trials'] + study['generation']}"
+    return [f"to be surer: the same command with {more}"]
 
 
 NOTES = """Losses and errors are means over seeds after the last epoch, ± their standard error, with

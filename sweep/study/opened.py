@@ -17,7 +17,6 @@ from sweep.show.progress import Bar
 from sweep.study.fingerprint import library_versions
 from sweep.study.lock import database_lock, folder_lock
 from sweep.study.preparation import Prepared
-from sweep.study.record import add_warning
 from sweep.study.sources import changed_sources
 from sweep.study.storage import create_database, name_value, open_study, sqlite_url
 from sweep.study.study import StudyRun
@@ -83,6 +82,3 @@ def _describe_study(study: optuna.Study, prepared: Prepared, url: str) -> None:
     study.set_user_attr("config", OmegaConf.to_container(config))
     study.set_user_attr("warnings", list(prepared.warnings))
     study.set_user_attr("guess", prepared.guess)
-    seeds = {len(t.user_attrs["seeds"]) for t in study.trials if "seeds" in t.user_attrs}
-    if seeds - {plan.config.study.seeds}:
-        add_warning(study, f"trials finished before keep their {max(seeds)} seeds")

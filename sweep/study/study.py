@@ -26,6 +26,7 @@ from sweep.show.dashboard import SHOWN_BY_DEFAULT, Dashboard
 from sweep.study.confirm import confirm_answer
 from sweep.study.record import add_warning, has_baselines, record_baselines, record_trial
 from sweep.study.sampler import Proposer
+from sweep.study.seeds import add_seeds
 from sweep.work import seeds_of
 
 REDRAW_GROWTH = 1.1  # in trials before pictures are drawn again: their cost grows with the trials
@@ -57,6 +58,7 @@ class StudyRun:
             yield from self._train_generation(proposer, generation, numbers)
         if not self._has_complete_trial():
             raise SweepFailed(f"all trials of {self.training.name} failed; see {self.folder}")
+        yield from add_seeds(self.storage_study, self.training)
         if config.study.confirm:
             yield from self._confirm()
 
