@@ -40,6 +40,7 @@ class Answer:
     use: dict[str, Number]  # what to write into a config: the recommendation
     verdict: str | None  # helps | hurts | no evidence, in the searched metric
     best: Best
+    early: Best  # if of each training the best epoch were kept: optimistic
     parts: Parts
     confirmation: Confirmation | None
     robustness: tuple[AtOtherRate, ...]
@@ -96,6 +97,7 @@ def collect_answer(study: optuna.Study) -> Answer:
         use=_recommended(found, confirmation),
         verdict=gain.verdict if gain else None,
         best=found.best,
+        early=found.early,
         parts=found.parts,
         confirmation=confirmation,
         robustness=robustness,

@@ -43,6 +43,7 @@ class Findings:
     axes: tuple[Axis, ...]
     rows: tuple[Row, ...]  # trials in Optuna's order, then baselines
     best: Best
+    early: Best  # if of each training the best epoch were kept
     parts: Parts
     opponent: Row | None  # the best of what was trained without dropout, its seeds pooled
 
@@ -53,9 +54,10 @@ def read_findings(study: optuna.Study) -> Findings:
     rows = read_rows(study)
     fitted = [row for row in complete_rows(rows) if _is_searched(row, axes)]
     lost = [row.params for row in rows if row.state != COMPLETE and _is_searched(row, axes)]
-    found, smoother = find_best(
-        [row.params for row in fitted], [row.by_seed(metric) for row in fitted], axes, lost
-    )
+    points = [row.params for row in fitted]
+    found, smoother = find_best(points, [row.by_seed(metric) for row in fitted], axes, lost)
+    lowest = [dict(zip(row.seeds, row.lowest, strict=True)) for row in fitted]
+    early, _ = find_best(points, lowest, axes, lost)
     names = fitted[0].metrics
     offsets = {name: smoother.offsets([row.by_seed(name) for row in fitted]) for name in names}
     parts = _parts(smoother, fitted, metric)
@@ -63,7 +65,7 @@ def read_findings(study: optuna.Study) -> Findings:
     zero = [row for row in complete_rows(adjusted) if all_rates_zero(row.params)]
     opponent = _opponent(zero, offsets, metric)
     labelled = [_labelled(row, found, parts) if row.seeds else row for row in adjusted]
-    return Findings(metric, tuple(axes), tuple(labelled), found, parts, opponent)
+    return Findings(metric, tuple(axes), tuple(labelled), found, early, parts, opponent)
 
 
 def _is_searched(row: Row, axes: Sequence[Axis]) -> bool:

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweep.answer.variance import mean_and_sem
 from sweep.command.space import Axis, Number
-from sweep.work import SEEDS_APART
+from sweep.work import LOWEST, SEEDS_APART
 
 COMPLETE, PRUNED, FAILED = "complete", "pruned", "fail"
 
@@ -52,6 +52,7 @@ class Row:
     fit: Fit | None = None
     curves: dict[str, list[float]] = field(default_factory=dict)  # means of each epoch
     lowest_epoch: int | None = None  # of the mean validation loss, from 1
+    lowest: tuple[float, ...] = ()  # the searched metric at each training's own best epoch
     end_slopes: tuple[float, ...] = ()  # of each seed's validation loss, over the last fifth
     half_slopes: tuple[float, ...] = ()  # over the last half
     noise_tax: float | None = None  # training loss with dropout on less off
@@ -124,6 +125,7 @@ def _joined(row: Row, other: Row) -> Row:
         pooled_row([row, other]),
         curves=curves,
         lowest_epoch=losses.index(min(losses)) + 1,
+        lowest=row.lowest + other.lowest,
         end_slopes=row.end_slopes + other.end_slopes,
         half_slopes=row.half_slopes + other.half_slopes,
         noise_tax=(n * taxes[0] + m * taxes[1]) / (n + m),
@@ -138,6 +140,7 @@ def _trained(summary: Mapping[str, Any], params: dict[str, Number], number: int 
         metrics={name: measured(summary[name]) for name in summary["metrics"]},
         curves=summary["curves"],
         lowest_epoch=summary["lowest_epoch"],
+        lowest=tuple(summary[LOWEST]),
         end_slopes=tuple(summary["end_slopes"]),
         half_slopes=tuple(summary["half_slopes"]),
         noise_tax=fmean(summary["noise_tax"]),

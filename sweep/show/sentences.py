@@ -188,18 +188,24 @@ def _confirmed_values(answer: Answer) -> list[str]:
 
 def _early_line(answer: Answer) -> list[str]:
     """Say whether the conclusion is another one for people who keep the best epoch."""
-    early = answer.confirmation and answer.confirmation.early
-    gain = answer.gain
-    if not (early and gain and early.verdict) or early.verdict == gain.verdict:
+    gain, early = answer.gain, answer.confirmation and answer.confirmation.early
+    says = list[str]()
+    if early and gain and early.value is not None and early.verdict != gain.verdict:
+        amount = number(abs(early.value), early.metric)
+        side = "lower" if early.value >= 0 else "higher"
+        verdict = "no evidence" if early.verdict == NO_EVIDENCE else f"dropout {early.verdict}"
+        name = words(early.metric.removeprefix("val_"))
+        says = [f"{verdict}, validation {name} {amount} {side} than without"]
+    range_ = answer.early.ranges["dropout"]
+    if not range_.holds(answer.rate) and answer.early.flat <= FLAT:
+        says += [
+            f"the best dropout is {short(answer.early.point['dropout'])} ({range_words(range_)})"
+        ]
+    if not says:
         return []
-    if early.value is None:
-        return []
-    amount = number(abs(early.value), early.metric)
-    side = "lower" if early.value >= 0 else "higher"
-    says = "no evidence" if early.verdict == NO_EVIDENCE else f"dropout {early.verdict}"
     return [
-        "if you keep the best epoch of each training (optimistic for both) it is otherwise: "
-        f"{says}, {words(early.metric)} {amount} {side} than without"
+        "if you keep the best epoch of each training (optimistic) it is otherwise: "
+        + "; ".join(says)
     ]
 
 

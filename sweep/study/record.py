@@ -12,7 +12,7 @@ from sweep.answer.curve import over_time
 from sweep.answer.variance import mean_and_sem
 from sweep.command.config import Config
 from sweep.errors import last_line
-from sweep.work import DROPOUT_ON, Outcome
+from sweep.work import DROPOUT_ON, LOWEST, Outcome, lowest
 
 
 def record_trial(
@@ -30,7 +30,10 @@ def record_trial(
         attributes["reason"] = f"halved away at epoch {len(means)}"
     else:
         value = means[-1]
-        attributes = {**trial_attributes(outcome), "trained": trained_summary(outcome)}
+        attributes = {
+            **trial_attributes(outcome),
+            "trained": trained_summary(outcome, config.study.metric),
+        }
     recorded = create_trial(
         state=state,
         value=value,
@@ -44,10 +47,12 @@ def record_trial(
     return recorded
 
 
-def record_baselines(study: optuna.Study, generation: int, outcomes: list[Outcome]) -> None:
+def record_baselines(
+    study: optuna.Study, generation: int, outcomes: list[Outcome], metric: str
+) -> None:
     """Record what was trained without dropout in addition to the trials of a generation."""
     failed = [o.params for o in outcomes if o.error or o.diverged]
-    done = [trained_summary(o) for o in outcomes if not o.error and not o.diverged]
+    done = [trained_summary(o, metric) for o in outcomes if not o.error and not o.diverged]
     study.set_user_attr(f"failed:{generation}", failed)
     study.set_user_attr(_baselines_key(generation), done)
 
@@ -71,7 +76,7 @@ def trial_attributes(outcome: Outcome) -> dict[str, Any]:
     return {"val_loss_sem": sem, "gap": fmean(finals["gap"]), "seeds": outcome.seeds}
 
 
-def trained_summary(outcome: Outcome) -> dict[str, Any]:
+def trained_summary(outcome: Outcome, metric: str) -> dict[str, Any]:
     """Return the final metrics of each seed, and what else a report needs of a trial."""
     finals, curves = outcome.finals(), outcome.curves
     dropout_on = curves[DROPOUT_ON][-1]
@@ -79,6 +84,7 @@ def trained_summary(outcome: Outcome) -> dict[str, Any]:
         "metrics": list(finals),
         **finals,
         **asdict(over_time(curves["val_loss"])),
+        LOWEST: lowest(curves[metric]),
         "curves": {m: [fmean(v) for v in curves[m]] for m in ("val_loss", "train_loss")},
         "noise_tax": [a - b for a, b in zip(dropout_on, finals["train_loss"], strict=True)],
         "params": outcome.params,

@@ -37,7 +37,7 @@ def add_seeds(study: optuna.Study, training: Training) -> TrainingRequests[None]
                 why = last_line(outcome.error or f"diverged at epoch {outcome.diverged}")
                 study.set_user_attr(key, {"reason": f"{why}, with a seed that was added"})
             else:
-                study.set_user_attr(key, trained_summary(outcome))
+                study.set_user_attr(key, trained_summary(outcome, config.study.metric))
 
 
 def _lacking_points(study: optuna.Study, n_seeds: int) -> dict[tuple[int, int], Points]:

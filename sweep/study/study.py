@@ -118,7 +118,8 @@ class StudyRun:
             if done and frozen.value is not None:
                 self.training.bar.note_result(frozen.value, float(frozen.params["dropout"]))
         if wants_baselines:
-            record_baselines(study, generation, [outcomes[number] for number in baselines])
+            trained = [outcomes[number] for number in baselines]
+            record_baselines(study, generation, trained, config.study.metric)
         if points:
             self._show(generation, numbers.stop)
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from sweep.answer.answer import collect_answer
-from sweep.answer.best import Range
+from sweep.answer.best import Range, find_best
 from sweep.answer.gain import LOOKS, Gain
+from sweep.answer.row import searched_axes
 from sweep.show.sentences import answer_sentences, short
 from sweep.workload import data
 from tests.conftest import CONF, job_folders, load_study
@@ -219,3 +220,37 @@ def test_labels_table_and_sentence_agree(answered):
         assert loss == pytest.approx(train + gap)
     marked = [line for line in out.splitlines() if line.startswith("| ") and " *" in line]
     assert len(marked) == sum(range_.holds(row.rate) for row in answer.trained)
+
+
+def test_set_at_the_best_epochs_is_that_of_the_jobs_lowest_losses(answered):
+    folder, _ = answered
+    answer = collect_answer(load_study(folder))
+    lowest = {}
+    for path in folder.glob("jobs/*/result.json"):
+        end = json.loads(path.read_text())
+        for trial, result in zip(end["work"]["trials"], end["results"], strict=True):
+            if end["work"]["generation"] < 1000:
+                lowest[trial["number"]] = np.min(result["curves"]["val_loss"], 0).tolist()
+    assert {row.number: list(row.lowest) for row in answer.trials} == lowest
+    rows = [dict(zip(row.seeds, lowest[row.number], strict=True)) for row in answer.trials]
+    axes = searched_axes(load_study(folder))
+    expected, _ = find_best([row.params for row in answer.trials], rows, axes)
+    assert answer.early == expected and expected.promised[0] < answer.best.promised[0]
+
+
+def test_words_if_the_best_epochs_say_otherwise(answered):
+    folder, _ = answered
+    answer = collect_answer(load_study(folder))
+    elsewhere = Range(((0.6, 0.7),), None, None)
+    early = replace(answer.early, point={"dropout": 0.65}, ranges={"dropout": elsewhere}, flat=0.0)
+    otherwise = "if you keep the best epoch of each training (optimistic) it is otherwise: "
+    here = replace(answer.confirmation, early=answer.gain)
+    text = "\n".join(answer_sentences(replace(answer, early=early, confirmation=here)))
+    assert f"{otherwise}the best dropout is 0.65 (0.6 to 0.7)" in text
+    same = replace(early, ranges=answer.best.ranges)
+    text = "\n".join(answer_sentences(replace(answer, early=same, confirmation=here)))
+    assert otherwise not in text
+    none = replace(GAIN, verdict="no evidence", value=0.001)
+    here = replace(answer.confirmation, early=none)
+    text = "\n".join(answer_sentences(replace(answer, early=same, confirmation=here)))
+    assert f"{otherwise}no evidence, validation loss 0.0010 lower than without" in text

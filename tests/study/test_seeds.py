@@ -82,7 +82,9 @@ def test_a_rate_that_diverges_with_a_new_seed_has_failed(sweep, monkeypatch):
         return {n: Nan(o) for n, o in (yield from outcomes(self, *args)).items()}
 
     monkeypatch.setattr(added.Training, "outcomes", some_diverge)
-    monkeypatch.setattr(added, "trained_summary", lambda outcome: summary(outcome.outcome))
+    monkeypatch.setattr(
+        added, "trained_summary", lambda outcome, metric: summary(outcome.outcome, metric)
+    )
     sweep("dropout=0.0,0.3,0.5", "study.seeds=4")
     answer = answer_of(folder)
     states = {row["params"]["dropout"]: row["state"] for row in answer["trials"]}
