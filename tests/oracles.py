@@ -49,14 +49,26 @@ def linear(config, split):
 
 
 def ridge(rate, wrong=0.0):
-    """Validation loss of what dropout on the inputs of least squares minimises.
+    """Validation loss of the network that ridge_outputs describes."""
+    outputs, y = ridge_outputs(rate, wrong)
+    return ((outputs - nn.functional.one_hot(y, 2)) ** 2).mean().item()
 
-    Srivastava et al. 2014, section 9.1, in terms of the rate d of dropping:
+
+def ridge_error(rate, wrong=0.0):
+    outputs, y = ridge_outputs(rate, wrong)
+    return (outputs.argmax(1) != y).double().mean().item()
+
+
+def ridge_outputs(rate, wrong=0.0):
+    """Return what dropout on the inputs of least squares makes of the validation samples.
+
+    Outputs (N, 2) and classes (N,). Srivastava et al. 2014, section 9.1, in terms of the rate d
+    of dropping:
     |Y - X W|^2 + d / (1 - d) |diag(X'X)^(1/2) W|^2.
     """
     (x, y), (x_val, y_val) = samples("train", wrong), samples("val")
     x, x_val = x.double(), x_val.double()
-    hot, hot_val = (nn.functional.one_hot(t, 2).double() for t in (y, y_val))
+    hot = nn.functional.one_hot(y, 2).double()
     gram = x.T @ x
     weights = torch.linalg.solve(gram + rate / (1 - rate) * gram.diag().diag(), x.T @ hot)
-    return ((x_val @ weights - hot_val) ** 2).mean().item()
+    return x_val @ weights, y_val

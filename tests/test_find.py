@@ -108,7 +108,9 @@ def test_other_processes_read_the_arrays_from_their_file(ask, tmp_path):
     ask()
     one = the_folder(tmp_path)
     ask(overrides=[*QUICK, "study.name=jobs", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"])
-    assert values(tmp_path / "runs" / "jobs") == values(one)
+    for mine, theirs in zip(values(one), values(tmp_path / "runs" / "jobs"), strict=True):
+        assert mine[:2] == theirs[:2]
+        assert mine[3] == pytest.approx(theirs[3], rel=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,20 @@ def test_dropout_on_the_inputs_of_least_squares_is_ridge_regression(sweep, conf)
         assert train + gap == pytest.approx(excess, abs=0.1 * losses[0])
 
 
+def test_error_has_a_best_rate_of_its_own_as_the_formula_says(sweep, conf):
+    found = answer(sweep(conf, *LEAST_SQUARES, "study.metric=val_error"))
+    for trial in found["trials"]:
+        expected = oracles.ridge_error(trial["params"]["dropout"])
+        assert trial["metrics"]["val_error"]["mean"] == pytest.approx(expected, abs=0.008)
+    rates = np.linspace(0, 0.8, 81)
+    errors = np.array([oracles.ridge_error(rate) for rate in rates])
+    assert rates[errors.argmin()] < rates[np.argmin([oracles.ridge(r) for r in rates])] - 0.1
+    assert any(holds(found, rate) for rate in rates[errors <= errors.min() + 0.001])
+    assert oracles.ridge_error(found["best"]["point"]["dropout"]) < errors.min() + 0.004
+    inside = errors[[holds(found, rate) for rate in rates]]
+    assert inside.max() < errors.min() + found["best"]["worse"] + 0.004
+
+
 def test_wrong_labels_raise_the_best_rate_as_the_formula_says(sweep, conf):
     rates, wrong = np.linspace(0, 0.9, 901), 0.2
     found = answer(sweep(conf, *LEAST_SQUARES, f"data.wrong={wrong}", "dropout=interval(0,0.9)"))

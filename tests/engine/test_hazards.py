@@ -337,7 +337,7 @@ def wrong_decay(patch):
 
 def wrong_evaluation(patch):
     real = Fused.outcomes
-    too_much = torch.tensor([1.02, 1.0, 1.0, 1.0], device=DEVICE)[:, None]
+    too_much = torch.tensor([1.02, 1.0, 1.0, 1.0], device=DEVICE)[:, None, None]
     patch.setattr(Fused, "outcomes", lambda *args: real(*args) * too_much)
 
 
