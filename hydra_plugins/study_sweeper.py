@@ -1,5 +1,6 @@
 """The sweeper with which Hydra starts studies; Hydra loads sweepers from this namespace only."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +31,8 @@ class StudySweeper(Sweeper):
         studies = read_plans(self.context.config_loader, self.config, defaults, arguments)
         if len(studies) > 1 and not self.several:
             raise BadInput(f"find answers for one study; these settings make {len(studies)}")
+        if sys.stderr.isatty():  # what follows takes seconds
+            print("reading the data, trying the model out ...", file=sys.stderr)
         from sweep.study.studies import (
             run_studies,  # imports torch, so only after the arguments were checked
         )

@@ -8,6 +8,8 @@ from typing import Any
 
 SEEDS_APART = 1000  # generation g takes the seeds from 1000 g on; study.seeds is at most this
 CONFIRMATION = 1000  # the generation of its first look, whose seeds begin at 1,000,000
+LOOKS_AT_MOST = 3  # of a confirmation
+CONFIRMATION_GENERATIONS = LOOKS_AT_MOST + 1  # the last one has other learning rates
 ADDED = 10_000  # times the seeds that a trial had, plus its generation: that of seeds added later
 DROPOUT_ON = "train_loss_dropout_on"  # the loss that training minimised; all others are without
 # the second metric, beside the loss, by what the targets are; parts of one, but for rmse
@@ -79,7 +81,9 @@ class Work:
         if self.generation >= ADDED:
             return "more seeds"
         if self.generation >= CONFIRMATION:
-            return "confirmation"
+            look = (self.generation - CONFIRMATION) % CONFIRMATION_GENERATIONS + 1
+            others = "other learning rates", f"look {look} of at most {LOOKS_AT_MOST}"
+            return f"confirmation, {others[look <= LOOKS_AT_MOST]}"
         return f"generation {self.generation + 1}"
 
 

@@ -120,7 +120,7 @@ def found(folder: Path) -> list[Any]:
     answer = json.loads((folder / "runs" / "mine" / "answer.json").read_text())
     kept = [answer[key] for key in ("best", "use", "verdict", "confirmation")]
     rows = [(t.number, t.params, t.value, t.intermediate_values) for t in trials(folder)]
-    runs = sorted((folder / "runs" / "mine").glob("dropout=*"))
+    runs = sorted((folder / "runs" / "mine").rglob("rate *"))
     return [rows, kept, {path.name: epochs(path) for path in runs}]
 
 

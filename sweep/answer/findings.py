@@ -64,7 +64,10 @@ def read_findings(study: optuna.Study) -> Findings:
     adjusted = [adjusted_row(row, offsets) if row.seeds else row for row in rows]
     zero = [row for row in complete_rows(adjusted) if all_rates_zero(row.params)]
     opponent = _opponent(zero, offsets, metric)
-    labelled = [_labelled(row, found, parts) if row.seeds else row for row in adjusted]
+    labelled = [
+        _labelled(row, found, parts) if row.seeds and _is_searched(row, axes) else row
+        for row in adjusted
+    ]
     return Findings(metric, tuple(axes), tuple(labelled), found, early, parts, opponent)
 
 

@@ -41,7 +41,9 @@ def train_epochs(
                 history[trial].setdefault(metric, []).append(row)
         means = [fmean(row) for row in metrics[config.study.metric]]
         text = f"{work.title}, epoch {epoch}/{config.train.epochs}"
-        reporter.describe(text, zip(means, (rates[trial] for trial in training), strict=True))
+        searched = work.generation < CONFIRMATION  # others have other seeds, or more
+        pairs = zip(means, (rates[trial] for trial in training), strict=True)
+        reporter.describe(text, pairs if searched else ())
         raise_if_revoked(folder)
         if epoch in halving_epochs:
             places = survivors([work.trials[trial].params for trial in training], means)

@@ -48,18 +48,16 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The folder, so named that sorting by name sorts by rate."""
-        one_of = -1 - self.trial if self.trial < 0 else self.trial
-        more = f".{one_of}" if one_of else ""
+        """The folder: sorting by name sorts by rate, and confirmation lies apart."""
         n_before, generation = divmod(self.generation, ADDED)
+        rate, one_of = f"rate {self.params['dropout']:.2f}", max(self.trial, -1 - self.trial)
         if CONFIRMATION <= self.generation < ADDED:
-            which = f"confirmation={self.generation - CONFIRMATION:03d}{more}"
-        elif self.trial < 0:
-            which = f"baseline={generation:03d}{more}"
-        else:
-            which = f"trial={self.trial:03d}"
-        later = f"_after={n_before}_seeds" if n_before else ""
-        return f"dropout={self.params['dropout']:.4f}_{which}{later}"
+            more = f".{one_of}" if one_of else ""
+            return f"confirmation/{rate} look {self.generation - CONFIRMATION + 1}{more}"
+        which = f"trial {self.trial:02d}"
+        if self.trial < 0:
+            which = f"baseline {generation:02d}" + (f".{one_of}" if one_of else "")
+        return f"{rate} {which}" + (f" after {n_before} seeds" if n_before else "")
 
     @property
     def listed(self) -> bool:

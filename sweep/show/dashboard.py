@@ -27,11 +27,14 @@ from sweep.command.space import Axis, Number
 from sweep.show import figure
 from sweep.show.curves import band_tags, scalar_summary, tag_of
 from sweep.show.events import EventFile
-from sweep.show.markdown import verdict_list
-from sweep.show.table import trial_table
+from sweep.show.markdown import answer_text
 
 SHOWN_BY_DEFAULT = 500  # runs; if there are more, TensorBoard shows none by default
-PICTURES = {"answer/1_loss_over_rate": "over_the_rate", "answer/2_made_of": "made_of"}
+PICTURES = {
+    "answer/1_loss_over_rate": "over_the_rate",
+    "answer/2_made_of": "made_of",
+    "answer/3_while_training": "while_training",
+}
 
 
 class Dashboard:
@@ -68,8 +71,7 @@ class Dashboard:
     def write_answer(self, answer: Answer, generation: int) -> None:
         """Write the verdict and the curves of the answer, in place of those before."""
         writer = self._begin_anew("answer")
-        words = f"{verdict_list(answer)}\n\n{trial_table(answer)}"
-        writer.add(text("answer/verdict", words), generation)  # type: ignore[no-untyped-call]
+        writer.add(text("answer/verdict", answer_text(answer)), generation)  # type: ignore[no-untyped-call]
         for step, points in (*_over_the_rate(answer), *_over_epochs(answer)):
             writer.add(scalar_summary(points), step)
         writer.close()

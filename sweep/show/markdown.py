@@ -9,6 +9,7 @@ import optuna
 from omegaconf import OmegaConf
 
 from sweep.answer.answer import Answer, answer_json, collect_answer
+from sweep.answer.gain import Gain
 from sweep.command.config import differing_keys
 from sweep.files import write_whole
 from sweep.show import figure
@@ -17,9 +18,16 @@ from sweep.show.sentences import (
     number,
     point_words,
     range_words,
-    words,
+    study_words,
 )
-from sweep.show.table import aligned_table, trial_table, write_csv
+from sweep.show.table import (
+    markdown_table,
+    plain_table,
+    terminal_table,
+    trial_table,
+    value_columns,
+    write_csv,
+)
 
 
 def write_report(study: optuna.Study, folder: Path) -> Answer:
@@ -36,10 +44,11 @@ def terminal_text(answer: Answer, folder: Path) -> str:
     """Return what the terminal shows at the end of a study."""
     return "\n".join(
         [
-            f"\n{answer.study}\n",
-            trial_table(answer),
+            f"\n{study_words(answer)}\n",
+            terminal_table(answer),
             "",
             *answer_sentences(answer),
+            *([plain_table(values)] if (values := value_columns(answer)) else []),
             *surer_line(answer),
             "",
             f"report and figure: {folder / 'report.md'}",
@@ -74,12 +83,20 @@ def verdict_list(answer: Answer) -> str:
     return "\n".join(f"- {line.strip()}" for line in lines)
 
 
+def answer_text(answer: Answer) -> str:
+    """Return the sentences, what they rest on, and the table, in Markdown."""
+    values = value_columns(answer)
+    parts = [verdict_list(answer), *([markdown_table(values)] if values else [])]
+    return "\n\n".join([*parts, trial_table(answer)])
+
+
 def report_text(answer: Answer) -> str:
     search = ", ".join(f"{key} in {space}" for key, space in answer.space.items())
     return "\n\n".join(
         [
             f"# {answer.study}",
             verdict_list(answer),
+            *([markdown_table(values)] if (values := value_columns(answer)) else []),
             "![loss over the rate, over the epochs, and what it is made of](curve.png)",
             f"## The search: {search}",
             trial_table(answer),
@@ -103,20 +120,24 @@ def trained_how(answer: Answer) -> str:
 
 def comparison_table(answers: Sequence[Answer]) -> str:
     """Return one line a study."""
-    lines = [["study", "use", "as good", "metric", "gain", "verdict"]]
+    lines = [["study", "use", "as good", "loss gain", "error gain", "verdict"]]
     for answer in answers:
-        gain = answer.gain
+        gains = {g.metric: g for g in answer.confirmation.gains} if answer.confirmation else {}
         lines.append(
             [
                 answer.study,
                 point_words(answer.use),
                 range_words(answer.best.ranges["dropout"]),
-                words(answer.metric),
-                number(gain.value, gain.metric) if gain and gain.value is not None else "-",
+                _gained(gains.get("val_loss")),
+                _gained(gains.get(f"val_{answer.second_metric}")),
                 answer.verdict or "not confirmed",
             ]
         )
-    return "\n" + aligned_table(lines)
+    return "\n" + plain_table(list(zip(*lines, strict=True)))
+
+
+def _gained(gain: Gain | None) -> str:
+    return number(gain.value, gain.metric) if gain and gain.value is not None else "-"
 
 
 def draw_best_rate_move(answers: Sequence[Answer], folder: Path) -> Path | None:

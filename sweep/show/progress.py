@@ -18,6 +18,7 @@ from sweep.files import write_whole
 
 FILE = "progress.json"
 POLL = 1.0  # seconds
+WIDTH = 100  # where there is no terminal
 FORMAT = "{desc} |{bar}| {percentage:3.0f}%  {elapsed}, {remaining} left{postfix}"
 Best = tuple[float, float]  # value and rate
 
@@ -55,6 +56,17 @@ class JobReporter:
         write_whole(self.file, json.dumps({"text": text, "done": self.done, "best": best}))
 
 
+class Lines:
+    """What a bar is written to where there is no terminal: each of its states is a line."""
+
+    def write(self, text: str) -> None:
+        if line := text.strip("\r\n "):
+            sys.stderr.write(f"{line}\n")
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
 class Bar:
     """The command's bar, which counts member-epochs; it appears with the first work."""
 
@@ -63,23 +75,29 @@ class Bar:
         self.begin()
 
     def begin(self) -> None:
-        """Forget the work that was done."""
-        self.close()
+        """Forget the work that was done, and the best so far."""
         self.best: Best | None = None  # of the finished trials
+        self._restart()
+
+    def _restart(self) -> None:
+        self.close()
         self.done = self.total = 0.0
 
     def add_work(self, member_epochs: float, title: str = "") -> None:
         """Expect more work; if all was done that was expected, begin another bar."""
         if self.bar is not None and member_epochs > 0 and self.total <= self.done + 0.5:
-            self.begin()
+            self._restart()
         self.total += member_epochs
         if self.bar is None and member_epochs > 0:
             self.bar = tqdm(
                 total=self.total,
                 desc=title,
                 bar_format=FORMAT,
-                mininterval=0.2 if sys.stderr.isatty() else 30,
-                dynamic_ncols=True,
+                file=sys.stderr if sys.stderr.isatty() else Lines(),
+                mininterval=0.2 if sys.stderr.isatty() else 60,
+                dynamic_ncols=sys.stderr.isatty(),
+                ncols=None if sys.stderr.isatty() else WIDTH,
+                leave=False,
             )
         if self.bar is not None:
             self.bar.total = self.total

@@ -1,5 +1,6 @@
 """What a study found, in sentences for a stranger: what to do, how sure, whether it is worth it."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from sweep.answer.answer import Answer
@@ -16,14 +17,24 @@ def answer_sentences(answer: Answer) -> list[str]:
     """Return the answer, what it rests on, what confirms it, and what to be careful about."""
     return [
         use_line(answer),
-        _set_line(answer),
+        *_set_line(answer),
         *_verdict_lines(answer),
         *_other_samples_line(answer),
-        *_confirmed_values(answer),
         *_early_line(answer),
         *_robustness_lines(answer),
         *(f"warning: {warning}" for warning in answer.warnings),
     ]
+
+
+def study_words(answer: Answer) -> str:
+    """Name a study in words: its model, data, and how much was trained."""
+    rows = answer.trained
+    rates, trainings = len({row.rate for row in rows}), sum(len(row.seeds) for row in rows)
+    return f"{answer.study}: {_counted(rates, 'rate')}, {_counted(trainings, 'training')}"
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def use_line(answer: Answer) -> str:
@@ -45,18 +56,23 @@ def short(value: Number) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _set_line(answer: Answer) -> str:
-    range_ = answer.best.ranges["dropout"]
+def _set_line(answer: Answer) -> list[str]:
+    """Say what cannot be told from the best, and what is wrong with the rest."""
+    range_, rate = answer.best.ranges["dropout"], answer.best.point["dropout"]
+    if len({row.rate for row in answer.trained if row.number is not None}) == 1:
+        return []  # a single rate was given
+    if not range_.holds(answer.rate):
+        return [f"  the search alone preferred {short(rate)} ({range_words(range_)}, 95%)"]
     if len(answer.space) == 1 and range_.values is not None and len(range_.values) == 1:
-        text = f"  no other rate tried is as good as {short(answer.best.point['dropout'])} (95%)"
+        text = f"  no other rate tried is as good as {short(rate)} (95%)"
     else:
-        text = f"  cannot be told from the best: {range_words(range_)} (95%)"
+        text = f"  the search cannot tell from the best: {range_words(range_)} (95%)"
     if answer.best.worse > 0:
         text += f", at most {number(answer.best.worse, answer.metric)} worse"
     if answer.best.flat > FLAT:
-        return f"{text}; the search sees no effect of the rate"
+        return [f"{text}; the search sees no effect of the rate"]
     sides = _sides(answer)
-    return f"{text}; {sides}" if sides else text
+    return [f"{text}; {sides}" if sides else text]
 
 
 def range_words(range_: Range) -> str:
@@ -132,16 +148,25 @@ def gain_sentence(gain: Gain, rate: str) -> str:
 def _difference(metric: str, value: float, low: float, high: float, more: str = "") -> str:
     """Say by how much a metric is lower or higher with dropout, and its interval."""
     side, sign = ("lower", 1) if value >= 0 else ("higher", -1)
-    first, last = (number(end, metric) for end in sorted((sign * low, sign * high)))
-    amount = number(abs(value), metric)
+    largest = max(abs(low), abs(high))
+    first, last = (number(end, metric, largest) for end in sorted((sign * low, sign * high)))
+    amount = number(abs(value), metric, largest)
     return f"{amount} {side} than without (95%: {first} to {last}{more})"
 
 
-def number(value: float, metric: str) -> str:
-    """Write a value of a metric: in percent if it is a part of one."""
+def number(value: float, metric: str, beside: float | None = None) -> str:
+    """Write a value of a metric, in percent if it is a part of one, like one it stands beside."""
     if is_part(metric):
         return f"{100 * value:.2f}%"
-    return f"{value:.4f}" if abs(value) < 10 else f"{value:.4g}"
+    return f"{value:.{decimals(value if beside is None else beside)}f}"
+
+
+def decimals(value: float) -> int:
+    """Return the decimals of a loss: four, or as many as its first two digits need."""
+    if not value or not math.isfinite(value):
+        return 4
+    first = math.floor(math.log10(abs(value)))
+    return 4 if -3 <= first < 1 else 1 - first if first < 0 else max(0, 3 - first)
 
 
 def is_part(metric: str) -> bool:
@@ -164,28 +189,6 @@ def _other_samples_line(answer: Answer) -> list[str]:
     return [f"on other samples like those of {of}: {words(there.metric)} {says}"]
 
 
-def _confirmed_values(answer: Answer) -> list[str]:
-    confirmation = answer.confirmation
-    if confirmation is None:
-        return []
-    names = [name for name in ("loss", answer.second_metric) if name]
-    lines = []
-    for title, part in (("on these seeds", "val"), ("test set, read once", "test")):
-        texts = [
-            ", ".join(
-                f"{words(n)} {plus_minus(point.metrics[f'{part}_{n}'], n)}"
-                for n in names
-                if f"{part}_{n}" in point.metrics
-            )
-            for point in (confirmation.chosen, confirmation.baseline)
-            if point
-        ]
-        if any(texts):
-            rate = short(confirmation.chosen.params["dropout"])
-            lines.append(f"{title}: with {rate} {'; without dropout '.join(texts)}")
-    return lines
-
-
 def _early_line(answer: Answer) -> list[str]:
     """Say whether the conclusion is another one for people who keep the best epoch."""
     gain, early = answer.gain, answer.confirmation and answer.confirmation.early
@@ -197,7 +200,8 @@ def _early_line(answer: Answer) -> list[str]:
         name = words(early.metric.removeprefix("val_"))
         says = [f"{verdict}, validation {name} {amount} {side} than without"]
     range_ = answer.early.ranges["dropout"]
-    if not range_.holds(answer.rate) and answer.early.flat <= FLAT:
+    moved = answer.best.ranges["dropout"].holds(answer.rate) and not range_.holds(answer.rate)
+    if moved and answer.early.flat <= FLAT:
         says += [
             f"the best dropout is {short(answer.early.point['dropout'])} ({range_words(range_)})"
         ]
@@ -236,6 +240,7 @@ def _at_other_rate(there: AtOtherRate) -> str:
 
 def plus_minus(measure: Measure, name: str = "loss") -> str:
     """Return mean ± standard error of a metric."""
-    scale, digits, unit = (100, 2, "%") if is_part(name) else (1, 4, "")
+    value = measure.best_mean
+    scale, digits, unit = (100, 2, "%") if is_part(name) else (1, decimals(value), "")
     sem = "" if measure.sem is None else f" ± {scale * measure.sem:.{digits}f}"
-    return f"{scale * measure.best_mean:.{digits}f}{sem}{unit}"
+    return f"{scale * value:.{digits}f}{sem}{unit}"

@@ -2,42 +2,122 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sweep.answer.answer import Answer
 from sweep.answer.row import COMPLETE, Row
+from sweep.command.space import Number
 from sweep.files import write_whole
-from sweep.show.sentences import number, plus_minus, short, words
+from sweep.show.sentences import decimals, plus_minus, short, words
+
+WIDTH = 100  # of a terminal that a table fits
+LEFT_OUT = ("noise tax", "gap", "train loss", "seeds")  # first, where a table is too wide
 
 
 def trial_table(answer: Answer) -> str:
-    """Return one line a trained point, sorted by rate."""
+    """Return one line a trained point, sorted by rate, in Markdown."""
+    return markdown_table(_columns(answer))
+
+
+def terminal_table(answer: Answer) -> str:
+    """Return the same for a terminal, with as many columns as fit it."""
+    columns, spare = _columns(answer), list(LEFT_OUT)
+    while _width(columns) > WIDTH and spare:
+        gone = spare.pop(0)
+        columns = [column for column in columns if column[0] != gone]
+    return plain_table(columns)
+
+
+def _columns(answer: Answer) -> list[list[str]]:
+    """Return each column, its head first."""
     others = [key for key in answer.space if key != "dropout"]
-    second = answer.second_metric
+    second, rows = answer.second_metric, answer.trained
     shown = [name for name in (second, "loss") if name]
-    head = ["rate", *others, "fit", *(f"val {words(name)}" for name in shown)]
-    lines = [[*head, "train loss", "gap", "noise tax", "seeds", "trial"]]
-    for row in answer.trained:
-        mark = " *" if answer.best.holds(row.params) else "  "
-        cells = [short(row.rate) + mark, *(_searched(row, key) for key in others)]
-        cells += [(row.fit and row.fit.label) or ""]
-        cells += [plus_minus(row.metrics[f"val_{name}"], name) for name in shown]
-        cells += [number(row.metrics[name].best_mean, "loss") for name in ("train_loss", "gap")]
-        cells += [number(row.noise_tax or 0.0, "loss"), str(len(row.seeds))]
-        lines.append([*cells, "baseline" if row.number is None else str(row.number)])
-    return aligned_table(lines)
+
+    def losses(name: str) -> list[str]:
+        return _alike([row.metrics[name].best_mean for row in rows])
+
+    return [
+        ["rate", *(short(r.rate) + (" *" if answer.best.holds(r.params) else "  ") for r in rows)],
+        *([key, *(_searched(row, key) for row in rows)] for key in others),
+        ["fit", *((row.fit and row.fit.label) or "" for row in rows)],
+        *(
+            [f"val {words(n)}", *(plus_minus(row.metrics[f"val_{n}"], n) for row in rows)]
+            for n in shown
+        ),
+        ["train loss", *losses("train_loss")],
+        ["gap", *losses("gap")],
+        ["noise tax", *_alike([row.noise_tax or 0.0 for row in rows])],
+        ["seeds", *(str(len(row.seeds)) for row in rows)],
+        ["trial", *("baseline" if row.number is None else str(row.number) for row in rows)],
+    ]
+
+
+def _alike(values: Sequence[float]) -> list[str]:
+    """Write losses with as many decimals as the largest of them needs."""
+    digits = decimals(max(map(abs, values), default=0.0))
+    return [f"{value:.{digits}f}" for value in values]
 
 
 def _searched(row: Row, key: str) -> str:
     return short(row.params[key]) if key in row.params else "-"
 
 
-def aligned_table(lines: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    padded = [[cell.rjust(w) for cell, w in zip(line, widths, strict=True)] for line in lines]
-    rule = ["-" * (w - 1) + ":" for w in widths]
-    return "\n".join("| " + " | ".join(line) + " |" for line in [padded[0], rule, *padded[1:]])
+def _padded(columns: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Return the lines of columns, all cells of a column as wide as its widest."""
+    wide = [[cell.rjust(max(map(len, column))) for cell in column] for column in columns]
+    return list(zip(*wide, strict=True))
+
+
+def _width(columns: Sequence[Sequence[str]]) -> int:
+    return sum(2 + max(map(len, column)) for column in columns)
+
+
+def markdown_table(columns: Sequence[Sequence[str]]) -> str:
+    head, *lines = _padded(columns)
+    rule = ["-" * (len(cell) - 1) + ":" for cell in head]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [head, rule, *lines])
+
+
+def plain_table(columns: Sequence[Sequence[str]]) -> str:
+    return "\n".join("  " + "  ".join(line).rstrip() for line in _padded(columns))
+
+
+def value_columns(answer: Answer) -> list[list[str]]:
+    """Return what both points came to on the confirmation's seeds; nothing if there is none."""
+    confirmation = answer.confirmation
+    if confirmation is None:
+        return []
+    points = [(_title(confirmation.chosen.params), confirmation.chosen)]
+    points += [(_title(other.params), other)] if (other := confirmation.baseline) else []
+    metrics = [
+        f"{part}_{name}"
+        for name in ("loss", answer.second_metric)
+        for part in ("val", "test")
+        if f"{part}_{name}" in confirmation.chosen.metrics
+    ]
+    names = [words(metric.replace("val_", "validation_")) for metric in metrics]
+    names = [name.ljust(max(map(len, names))) for name in names]
+    return [
+        ["", *names],
+        *(
+            [
+                title,
+                *(
+                    plus_minus(point.metrics[m], m) if m in point.metrics else "diverged"
+                    for m in metrics
+                ),
+            ]
+            for title, point in points
+        ),
+    ]
+
+
+def _title(params: Mapping[str, Number]) -> str:
+    """Name a point by all that was searched."""
+    rate, *others = (f"{key} {short(value)}" for key, value in params.items())
+    return ", ".join(["no dropout" if params["dropout"] == 0 else rate, *others])
 
 
 def csv_text(answer: Answer) -> str:

@@ -17,10 +17,9 @@ from sweep.answer.gain import LOOKS, judge
 from sweep.answer.row import complete_rows
 from sweep.errors import SweepFailed
 from sweep.jobs.training import Points, Training, TrainingRequests
-from sweep.work import CONFIRMATION, LOWEST, Outcome, lowest, seeds_of
+from sweep.work import CONFIRMATION, CONFIRMATION_GENERATIONS, LOWEST, Outcome, lowest, seeds_of
 
 CHOSEN, BASELINE = 0, -1  # numbers of the two points
-GENERATIONS = len(LOOKS) + 1  # of one confirmation; the last one has other learning rates
 FACTORS = (1 / 3, 3)  # on the learning rate: does the conclusion hold there?
 Params = dict[str, Any]
 Values = dict[str, list[float | None]]  # metric -> one for each seed; None diverged
@@ -76,7 +75,7 @@ def train_looks(
     looks: list[dict[int, Outcome]] = []
     seeds: list[int] = []
     metric = training.plan.config.study.metric
-    for generation, look in enumerate(LOOKS, CONFIRMATION + GENERATIONS * attempt):
+    for generation, look in enumerate(LOOKS, CONFIRMATION + CONFIRMATION_GENERATIONS * attempt):
         fresh = seeds_of(generation, look.seeds - len(seeds))
         outcomes = yield from _train_points(training, generation, fresh, points, test=True)
         for outcome in outcomes.values():
@@ -121,7 +120,7 @@ def at_other_learning_rates(
 
     A rate at which a training failed has no points.
     """
-    config, first = training.plan.config, CONFIRMATION + GENERATIONS * attempt
+    config, first = training.plan.config, CONFIRMATION + CONFIRMATION_GENERATIONS * attempt
     points = {}
     for i, factor in enumerate(FACTORS):
         for number, point in ((i, chosen), (-1 - i, baseline)):

@@ -329,7 +329,7 @@ def test_interrupted_and_gone_on(tmp_path, number, code):
     tiny = [o for o in TINY if not o.startswith("train.epochs")]
     arguments = ["dropout=0.0,0.25", "study.name=mine", *tiny, "train.epochs=100000"]
     process = start(tmp_path, *arguments)
-    events = tmp_path / "runs" / "mine" / "dropout=0.2500_trial=001"
+    events = tmp_path / "runs" / "mine" / "rate 0.25 trial 01"
     while not list(events.glob("*")):
         assert process.poll() is None
         time.sleep(0.1)

@@ -73,7 +73,7 @@ def test_every_launcher_finds_the_same(basic, tmp_path, launcher):
     generations = [one["work"]["generation"] for one in ends]
     assert all(generations.count(g) == len(os.sched_getaffinity(0)) for g in (0, 1))
     assert {r["execution"]["threads"] for one in ends for r in one["results"]} == {1}
-    for run in study.glob("dropout=*"):
+    for run in study.glob("rate *"):
         events = EventAccumulator(str(run))
         events.Reload()
         assert [point.step for point in events.Scalars("loss/val")] == [1, 2]
@@ -137,7 +137,7 @@ def test_a_worker_that_is_killed_costs_no_trial(tmp_path, launcher):
     assert [t.state for t in trained] == [TrialState.COMPLETE] * 4
     expected = [t.params for t in load_study(tmp_path / "whole" / "runs" / "mine").trials]
     assert [t.params for t in trained] == expected
-    for run in study.glob("dropout=*"):
+    for run in study.glob("rate *"):
         events = EventAccumulator(str(run))
         events.Reload()
         assert [point.step for point in events.Scalars("loss/val")] == list(range(1, 301))
@@ -297,7 +297,7 @@ def test_what_a_job_could_not_write_its_owner_does(sweep, monkeypatch, tmp_path)
     real, gone = Training.accept, []
 
     def accept(training, number, end):
-        for path in [*training.folder.glob("dropout=*/*"), *training.folder.glob("jobs/*/r*")]:
+        for path in [*training.folder.glob("rate */*"), *training.folder.glob("jobs/*/r*")]:
             gone.append(path.name[:6])
             path.unlink()
         real(training, number, end)
@@ -312,7 +312,7 @@ def test_what_a_job_could_not_write_its_owner_does(sweep, monkeypatch, tmp_path)
 
 def points(folder):
     curves = {}
-    for run in sorted(folder.glob("dropout=*")):
+    for run in sorted(folder.glob("rate *")):
         events = EventAccumulator(str(run))
         events.Reload()
         tags = sorted(events.Tags()["scalars"])

@@ -15,6 +15,7 @@ from sweep.engine.optimizer import OptimizerNumbers
 from sweep.engine.population import Population
 from sweep.engine.setting import Setting
 from sweep.study import confirm
+from sweep.work import LOOKS_AT_MOST, Work
 from sweep.workload.data import load_data, load_test_split
 from tests.conftest import DEVICE, MNIST5K, job_folders, load_study
 
@@ -121,3 +122,10 @@ def test_rate_0_that_looks_best_is_tested_against_dropout(sweep, capsys):
     assert found.confirmation.chosen.params == {"dropout": 0.5} and found.verdict is not None
     out = capsys.readouterr().out
     assert ("no dropout is best: dropout 0.5 hurts" in out) == (found.verdict == "hurts")
+
+
+def test_looks_are_as_many_as_work_says():
+    titles = [Work("x", 1000 + g, [], []).title for g in range(5)]
+    assert len(LOOKS) == LOOKS_AT_MOST and titles[0] == titles[4]
+    assert titles[2] == "confirmation, look 3 of at most 3"
+    assert titles[3] == "confirmation, other learning rates"

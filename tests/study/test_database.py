@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -176,7 +177,9 @@ def test_a_second_owner_is_refused_whatever_its_folder(server, tmp_path):
 @pytest.mark.parametrize("seconds", [1, 10, 60])
 def test_a_server_that_is_away_costs_no_trial(server, undisturbed, tmp_path, seconds):
     url, process = running(server, tmp_path, f"outage_{seconds}")
+    process.send_signal(signal.SIGSTOP)  # it could be done before the server is down
     server.stop()
+    process.send_signal(signal.SIGCONT)
     time.sleep(seconds)
     server.start()
     _, err = process.communicate(timeout=120)

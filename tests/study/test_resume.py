@@ -73,7 +73,7 @@ def test_stopped_anywhere_and_resumed_equals_never_stopped(sweep, monkeypatch, o
     folder = sweep(*command, "study.name=stopped")
     assert values(folder) == whole
     assert all(t.state == TrialState.COMPLETE for t in load_study(folder).trials)
-    for run in folder.glob("dropout=*"):
+    for run in folder.glob("rate *"):
         events = EventAccumulator(str(run))
         events.Reload()
         assert [p.step for p in events.Scalars("loss/val")] == [1, 2]

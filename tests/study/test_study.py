@@ -54,9 +54,9 @@ def test_files_of_a_study(sweep):
     assert folder.name == "mine"
     runs = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name != "jobs")
     assert runs == [
-        "dropout=0.0000_baseline=000",
-        "dropout=0.1000_trial=000",
-        "dropout=0.3100_trial=001",
+        "rate 0.00 baseline 00",
+        "rate 0.10 trial 00",
+        "rate 0.31 trial 01",
     ]
     answer = json.loads((folder / "answer.json").read_text())
     assert [t["params"]["dropout"] for t in answer["trials"]] == [0.1, 0.31, 0.0]
@@ -72,8 +72,8 @@ def test_files_of_a_study(sweep):
 
 def test_tensorboard_shows_each_trial_epoch_by_epoch(sweep):
     folder = sweep("dropout=0.0,0.4", "train.epochs=3")
-    for trial, name in zip(load_study(folder).trials, ("0.0000", "0.4000"), strict=True):
-        events = EventAccumulator(str(folder / f"dropout={name}_trial={trial.number:03d}"))
+    for trial, name in zip(load_study(folder).trials, ("0.00", "0.40"), strict=True):
+        events = EventAccumulator(str(folder / f"rate {name} trial {trial.number:02d}"))
         events.Reload()
         metrics = ["train_loss_dropout_on", *trial.user_attrs["trained"]["metrics"]]
         tags = {curves.tag_of(metric) for metric in metrics}

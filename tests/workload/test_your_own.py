@@ -71,10 +71,9 @@ def answer(folder, *arguments):
 
 
 def shown(path):
-    """Return the block of README that begins with the file's name."""
-    block = re.search(
-        rf"```\w+\n# {re.escape(path)}\n(.*?)```", (ROOT / "README.md").read_text(), re.S
-    )
+    """Return the block of README or docs/your_model.md that begins with the file's name."""
+    text = "".join((ROOT / page).read_text() for page in ("README.md", "docs/your_model.md"))
+    block = re.search(rf"```\w+\n# {re.escape(path)}\n(.*?)```", text, re.S)
     return block[1]
 
 
