@@ -6,31 +6,30 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from types import FrameType
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
+from sweep import stop
 from sweep.command.hints import one_line
 from sweep.errors import BadInput, Unreachable
-
-terminated = False  # by SIGTERM, which is handled like Ctrl-C except for the exit code
+from sweep.stop import signals_heard
 
 
 def exit_code(work: Callable[[], int]) -> int:
     """Run a command; return its exit code, or 2, 3, 130 or 143 if an error or a signal ended it."""
-    signal.signal(signal.SIGTERM, _terminate)
     full = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of printing and exiting
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # prints "?" if a terminal knows only ASCII
     try:
-        return work()
+        with signals_heard():
+            return work()
     except KeyboardInterrupt:
         print("\ninterrupted; run the same command to resume", file=sys.stderr)
-        return 143 if terminated else 130
+        return 143 if stop.asked_by == signal.SIGTERM else 130
     except Exception as error:
         told = in_one_line(error)
         if full or told is None:
@@ -56,9 +55,3 @@ def in_one_line(error: Exception) -> BadInput | Unreachable | None:
 def _raised_by_hydra(error: BaseException) -> bool:
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     return str(frame.f_globals.get("__name__")).startswith(("hydra.", "omegaconf."))
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    global terminated
-    terminated = True  # libraries on its way would catch an exception of our own
-    raise KeyboardInterrupt

@@ -13,6 +13,7 @@ from sweep.jobs.claim import raise_if_revoked
 from sweep.jobs.halving import rungs, survivors
 from sweep.show.curves import Curves
 from sweep.show.progress import Reporter
+from sweep.stop import stop_if_asked
 from sweep.work import CONFIRMATION, DROPOUT_ON, Table, Work
 from sweep.workload.data import Data, load_test_split
 
@@ -45,6 +46,7 @@ def train_epochs(
         pairs = zip(means, (rates[trial] for trial in training), strict=True)
         reporter.describe(text, pairs if searched else ())
         raise_if_revoked(folder)
+        stop_if_asked()
         if epoch in halving_epochs:
             places = survivors([work.trials[trial].params for trial in training], means)
             n_gone = (len(training) - len(places)) * len(work.seeds)

@@ -39,7 +39,7 @@ from sweep.jobs.results import (
     work_from_json,
     write_result,
 )
-from sweep.show.curves import Curves, Run
+from sweep.show.curves import Curves, Run, columns_of_study
 from sweep.show.progress import Bar, JobReporter, Reporter
 from sweep.work import TrialResult, Way, Work
 from sweep.workload.data import Data, load_data
@@ -151,7 +151,8 @@ def _train_in_way(
         return [result for part in trained for result in part]
     population = Population(settings, work.seeds, config.train, device, way=way)
     runs = [Run(trial.params, trial.number, work.generation) for trial in work.trials]
-    with Curves.begin_anew(folder.parent.parent, runs) as curves:
+    study = folder.parent.parent
+    with Curves.begin_anew(study, runs, columns_of_study(study, config)) as curves:
         history = train_epochs(config, work, population, data, curves, folder, reporter)
         population.check(data.val)
     tested = test_members(population, config, data) if work.test else []

@@ -206,7 +206,7 @@ class Training:
                 folder.mkdir(parents=True, exist_ok=True)
                 write_result(folder, end)
                 if isinstance(end, Finished):
-                    redraw_curves(self.folder, end.outcomes())
+                    redraw_curves(self.folder, self.plan.config, end.outcomes())
         if isinstance(end, DeviceLost):
             raise SweepFailed(f"the device is lost: see {folder}/job.log; {RESUME}")
 

@@ -16,6 +16,7 @@ from tensorboard.plugins.hparams import metadata, summary_v2
 from tensorboard.plugins.hparams.api_pb2 import STATUS_FAILURE, STATUS_SUCCESS
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
 
+from sweep.command.config import Config
 from sweep.show.events import EventFile
 from sweep.work import ADDED, CONFIRMATION, DROPOUT_ON, Key, Outcome
 
@@ -65,23 +66,37 @@ class Run:
         return self.trial >= 0 and self.generation < CONFIRMATION
 
 
+def columns_of_study(folder: Path, config: Config) -> dict[str, str]:
+    """Return what the table of hyperparameters tells several studies apart by."""
+    targets = {"model": config.model, "data": config.data}
+    names = {key: str(of["_target_"]).rpartition(".")[2] for key, of in targets.items()}
+    return {"study": folder.name, **names}
+
+
 class Curves:
-    """The event files of the trials of one population; a context, which says how they ended."""
+    """The event files of the trials of one population; a context, which says how they ended.
+
+    `of` are the columns that all trials of the study share.
+    """
 
     @classmethod
-    def begin_anew(cls, folder: Path, runs: Sequence[Run]) -> "Curves":
+    def begin_anew(cls, folder: Path, runs: Sequence[Run], of: Mapping[str, str]) -> "Curves":
         """Delete what a population that was cut short has logged, and begin with new files."""
         for run in runs:
             for old in (folder / run.name).glob("events.out.tfevents.*"):
                 old.unlink()
-        return cls(folder, runs)
+        return cls(folder, runs, of)
 
-    def __init__(self, folder: Path, runs: Sequence[Run]) -> None:
+    def __init__(self, folder: Path, runs: Sequence[Run], of: Mapping[str, str]) -> None:
         self.open = [(run, EventFile(folder / run.name)) for run in runs]
         self.diverged: set[str] = set()
         for run, writer in self.open:
             if run.listed:
-                writer.add(summary_v2.hparams_pb(dict(run.params), trial_id=run.name))
+                writer.add(
+                    summary_v2.hparams_pb(
+                        {**of, **run.params}, trial_id=f"{run.name}, {of['study']}"
+                    )
+                )
                 writer.flush()
 
     def log(self, epoch: int, metrics: Mapping[str, Sequence[Sequence[float]]]) -> None:
@@ -133,12 +148,14 @@ class Curves:
         writer.add(Summary(value=[Summary.Value(tag=tag, metadata=about, tensor=nothing)]))
 
 
-def redraw_curves(folder: Path, outcomes: Mapping[Key, Outcome]) -> None:
+def redraw_curves(folder: Path, config: Config, outcomes: Mapping[Key, Outcome]) -> None:
     """Write the event files of trials again, if their job could not write to this folder."""
+    of = columns_of_study(folder, config)
     for (generation, number), outcome in outcomes.items():
         if outcome.error:
             continue
-        with Curves.begin_anew(folder, [Run(outcome.params, number, generation)]) as curves:
+        run = Run(outcome.params, number, generation)
+        with Curves.begin_anew(folder, [run], of) as curves:
             for epoch, rows in enumerate(zip(*outcome.curves.values(), strict=True), 1):
                 metrics = zip(outcome.curves, ([row] for row in rows), strict=True)
                 curves.log(epoch, dict(metrics))

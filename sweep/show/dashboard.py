@@ -4,8 +4,10 @@ Pictures are added after every generation; the rest lies in files that are repla
 curve is ever drawn twice.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
+from typing import Never
 
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.compat.proto.tensor_pb2 import TensorProto
@@ -19,17 +21,19 @@ from tensorboard.plugins.custom_scalar.layout_pb2 import (
     MultilineChartContent,
 )
 from tensorboard.plugins.hparams import summary_v2
+from tensorboard.plugins.hparams.api_pb2 import DATA_TYPE_FLOAT64, DATA_TYPE_STRING, HParamInfo
 from torch.utils.tensorboard.summary import text
 
 from sweep.answer.answer import Answer
 from sweep.command.rate import all_rates_zero
-from sweep.command.space import Axis, Number
+from sweep.command.space import Axis
 from sweep.show import figure
-from sweep.show.curves import band_tags, scalar_summary, tag_of
+from sweep.show.curves import Run, band_tags, scalar_summary, tag_of
 from sweep.show.events import EventFile
 from sweep.show.markdown import answer_text
 
 SHOWN_BY_DEFAULT = 500  # runs; if there are more, TensorBoard shows none by default
+Point = tuple[int, Mapping[str, float]]  # a step, and values by tag
 PICTURES = {
     "answer/1_loss_over_rate": "over_the_rate",
     "answer/2_made_of": "made_of",
@@ -47,7 +51,9 @@ class Dashboard:
     def announce(self, axes: Sequence[Axis], n_seeds: int, second: str | None) -> None:
         """Write the columns of the table and the ready charts."""
         writer = self._begin_anew("study")
-        hparams = [summary_v2.HParam(axis.key, _axis_domain(axis)) for axis in axes]
+        types: dict[str, type] = {"study": str, "model": str, "data": str}
+        types |= {axis.key: type(axis.low) for axis in axes}
+        hparams = [summary_v2.HParam(key, AnyOf(type_)) for key, type_ in types.items()]
         metrics = [
             summary_v2.Metric(tag, display_name=name) for tag, name in _columns(second).items()
         ]
@@ -69,34 +75,49 @@ class Dashboard:
         self.write_answer(answer, generation)
 
     def write_answer(self, answer: Answer, generation: int) -> None:
-        """Write the verdict and the curves of the answer, in place of those before."""
+        """Write the verdict, its curves and the values of its table, in place of those before."""
         writer = self._begin_anew("answer")
         writer.add(text("answer/verdict", answer_text(answer)), generation)  # type: ignore[no-untyped-call]
-        for step, points in (*_over_the_rate(answer), *_over_epochs(answer)):
-            writer.add(scalar_summary(points), step)
         writer.close()
+        runs = {f"answer/{name}": points for name, points in _lines(answer).items()}
+        for name, points in (runs | _table_points(answer)).items():
+            writer = self._begin_anew("answer", name)
+            for step, values in points:
+                writer.add(scalar_summary(values), step)
+            writer.close()
 
     def close(self) -> None:
         if self.pictures is not None:
             self.pictures.close()
 
-    def _begin_anew(self, part: str) -> EventFile:
-        for old in self.folder.glob(f"*.tfevents.*.{part}"):
+    def _begin_anew(self, part: str, run: str = ".") -> EventFile:
+        folder = self.folder / run
+        for old in folder.glob(f"*.tfevents.*.{part}"):
             old.unlink()
-        return EventFile(self.folder, f".{part}")
+        return EventFile(folder, f".{part}")
+
+
+class AnyOf(summary_v2.Domain):  # type: ignore[misc]
+    """Any value of a type: bounds would hide the trials of studies that have others."""
+
+    def __init__(self, dtype: type) -> None:
+        self._dtype = dtype
+
+    @property
+    def dtype(self) -> type:
+        return self._dtype
+
+    def sample_uniform(self, rng: object = None) -> Never:
+        raise NotImplementedError
+
+    def update_hparam_info(self, hparam_info: HParamInfo) -> None:
+        hparam_info.type = DATA_TYPE_STRING if self.dtype is str else DATA_TYPE_FLOAT64
 
 
 def _columns(second: str | None) -> dict[str, str]:
     """Return the columns of the table of hyperparameters, {tag: name}."""
-    others = {f"{second}/val": f"validation {second.replace('_', ' ')}"} if second else {}
-    return {"loss/val": "validation loss", **others, "gap/loss": "gap"}
-
-
-def _axis_domain(axis: Axis) -> summary_v2.Domain:
-    if axis.values:
-        return summary_v2.Discrete(axis.values)
-    whole = isinstance(axis.low, int)
-    return (summary_v2.IntInterval if whole else summary_v2.RealInterval)(axis.low, axis.high)
+    others = {f"reported/{second}": f"validation {second.replace('_', ' ')}"} if second else {}
+    return {"reported/loss": "validation loss", **others, "reported/gap": "gap"}
 
 
 def _chart_layout(n_seeds: int, second: str | None) -> Summary:
@@ -113,8 +134,8 @@ def _chart_layout(n_seeds: int, second: str | None) -> Summary:
             _banded_chart("gap, validation less training loss", tag_of("gap")),
         ]
     answer = [
-        _joint_chart("loss over 1000 x rate", "^over_1000_rate/"),
-        _joint_chart("loss of the best rate and of none", "^over_epochs/"),
+        _joint_chart("over the rate (step 300 is rate 0.3)", "^over_1000_rate/"),
+        _joint_chart("over epochs, the best rate and none", "^over_epochs/"),
     ]
     layout = Layout(
         category=[
@@ -139,26 +160,54 @@ def _banded_chart(title: str, tag: str) -> Chart:
     return Chart(title=title, margin=MarginChartContent(series=[series]))
 
 
-def _over_the_rate(answer: Answer) -> Iterator[tuple[int, Mapping[str, float]]]:
-    """Yield what the trials found, and the curve fitted to them, at steps of 1000 x rate."""
+def _lines(answer: Answer) -> dict[str, list[Point]]:
+    """Return the curves of the answer by name: each is a run, which has a colour of its own."""
+    return {**_over_the_rate(answer), **_over_epochs(answer)}
+
+
+def _over_the_rate(answer: Answer) -> dict[str, list[Point]]:
+    """Return what the trials found, and the curve fitted to them, at steps of 1000 x rate."""
     best, metric = answer.best, answer.metric
-    of = {"val": metric, "train": metric.replace("val", "train"), "gap": "gap"}
-    points: list[tuple[Number, dict[str, float]]] = []
-    if len(answer.space) == 1:
-        for row in answer.trained:
-            values = {name: row.metrics[m].best_mean for name, m in of.items()}
-            points.append((row.rate, values))
-    points += [(rate, {"fit": mean}) for rate, mean in zip(best.rates, best.mean, strict=True)]
-    for rate, values in sorted(points, key=lambda point: point[0]):
-        yield round(1000 * rate), {f"over_1000_rate/{name}": y for name, y in values.items()}
+    of = {"validation": metric, "training": metric.replace("val", "train")}
+    if metric == "val_loss":
+        of["gap"] = "gap"
+    rows = answer.trained if len(answer.space) == 1 else ()
+    found = {name: [(row.rate, row.metrics[m].best_mean) for row in rows] for name, m in of.items()}
+    found["fitted curve"] = list(zip(best.rates, best.mean, strict=True))
+    tag = f"over_1000_rate/{metric.removeprefix('val_')}"
+    return {
+        name: [
+            (round(1000 * rate), {tag: value}) for rate, value in sorted(points, key=itemgetter(0))
+        ]
+        for name, points in found.items()
+    }
 
 
-def _over_epochs(answer: Answer) -> Iterator[tuple[int, Mapping[str, float]]]:
-    """Yield the losses of the trial nearest to the best rate and of one without dropout."""
-    shown = {"best": answer.nearest_row()}
+def _over_epochs(answer: Answer) -> dict[str, list[Point]]:
+    """Return the losses of the trial nearest to the best rate and of one without dropout."""
+    shown = {"best rate": answer.nearest_row()}
     without = next((row for row in answer.trained if all_rates_zero(row.params)), None)
-    shown |= {"none": without} if without else {}
-    for name, row in shown.items():
-        for kind in ("val", "train"):
-            for epoch, value in enumerate(row.curves[f"{kind}_loss"], 1):
-                yield epoch, {f"over_epochs/{kind}_{name}": value}
+    shown |= {"no dropout": without} if without else {}
+    return {
+        name: [
+            (epoch, {"over_epochs/validation": val, "over_epochs/training": train})
+            for epoch, (val, train) in enumerate(
+                zip(row.curves["val_loss"], row.curves["train_loss"], strict=True), 1
+            )
+        ]
+        for name, row in shown.items()
+    }
+
+
+def _table_points(answer: Answer) -> dict[str, list[Point]]:
+    """Return the report's values of each trial, which are less what its seeds cost."""
+    names = {"loss": "val_loss", "gap": "gap"}
+    if second := answer.second_metric:
+        names[second] = f"val_{second}"
+    return {
+        Run(row.params, row.number, 0).name: [
+            (0, {f"reported/{name}": row.metrics[m].best_mean for name, m in names.items()})
+        ]
+        for row in answer.trained
+        if row.number is not None
+    }

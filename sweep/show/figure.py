@@ -10,7 +10,7 @@ from sweep.show.sentences import study_words
 
 SEMS = 2  # half the height of a bar or band
 VAL, TRAIN, GAP = "tab:orange", "tab:blue", "tab:red"
-SET = "cannot be told from the best (95%)"
+SET = "cannot be told from\nthe best (95%)"
 
 
 def draw_panels(answer: Answer, path: Path) -> None:
@@ -26,18 +26,19 @@ def panels_figure(answer: Answer) -> Any:
     return figure
 
 
-def png_of(figure: Any) -> bytes:
+def png_of(figure: Any, dpi: int = 120) -> bytes:
     file = io.BytesIO()
-    figure.savefig(file, dpi=120)
+    figure.savefig(file, dpi=dpi)
     return file.getvalue()
 
 
 def panel_image(answer: Answer, panel: str) -> bytes:
-    """Draw one of the panels, its text large enough for a small card; return a PNG."""
-    figure, (axes,) = _new_figure(1, (4.4, 3.8))
+    """Draw one of the panels in the shape of a TensorBoard card, its text large; return a PNG."""
+    figure, (axes,) = _new_figure(1, (4.6, 2.8))
     PANELS[panel](answer, axes)
-    axes.set_title(f"{answer.study}\n{axes.get_title()}", fontsize=10)
-    return png_of(figure)
+    axes.set_title(f"{answer.study}: {axes.get_title()}", fontsize=9)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, frameon=False)
+    return png_of(figure, 200)
 
 
 def _new_figure(n_panels: int, inches: tuple[float, float]) -> tuple[Any, Sequence[Any]]:
@@ -71,8 +72,8 @@ def _over_the_rate(answer: Answer, axes: Any) -> None:
     _leave_out_the_wall(
         axes, [row.rate for row in rows], [row.metrics[metric].mean for row in rows]
     )
-    axes.set(xlabel="dropout rate", ylabel="after the last epoch, dropout off")
-    axes.set_title(f"mean over seeds ± {SEMS} standard errors")
+    axes.set(xlabel="dropout rate", ylabel="after the last epoch")
+    axes.set_title(f"means ± {SEMS} standard errors")
     _legend_below(axes)
 
 
@@ -92,9 +93,10 @@ def _shade_the_set(answer: Answer, axes: Any) -> None:
     axes.axvline(answer.best.point["dropout"], color="tab:green", ls=":", lw=1.5)
 
 
-def _legend_below(axes: Any) -> None:
+def _legend_below(axes: Any, columns: int = 2) -> None:
     """Put the legend below the axes, where it hides nothing."""
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=8, frameon=False)
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16)}
+    axes.legend(**place, ncols=columns, fontsize=8, frameon=False)
 
 
 def _leave_out_the_wall(
@@ -131,11 +133,11 @@ def _while_training(answer: Answer, axes: Any) -> None:
             values = row.curves[name]
             label = f"rate {rate:.3g}, {'validation' if name == 'val_loss' else 'training'}"
             axes.plot(range(1, len(values) + 1), values, style, color=color, lw=1.2, label=label)
-    axes.set(xlabel="epoch", ylabel="loss, dropout off", yscale="log", title="while training")
+    axes.set(xlabel="epoch", ylabel="loss, dropout off", yscale="log", title="rates while training")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     for axis in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
         axis(FuncFormatter(lambda value, _: f"{value:.2g}" if _is_round(value) else ""))
-    _legend_below(axes)
+    _legend_below(axes, len(shown))
 
 
 def _is_round(value: float) -> bool:
@@ -149,9 +151,9 @@ def _made_of(answer: Answer, axes: Any) -> None:
     name = answer.metric.replace("val_", "validation ")
     style = "o" if answer.best.ranges["dropout"].values is not None else ""
     for values, color, label in (
-        (parts.train, TRAIN, "it fits training samples worse: underfits"),
-        (parts.gap, GAP, "the gap grows: overfits"),
-        (total, VAL, f"{name}, the sum"),
+        (parts.train, TRAIN, "training: underfits"),
+        (parts.gap, GAP, "gap: overfits"),
+        (total, VAL, f"sum: {name}"),
     ):
         axes.plot(parts.rates, values, f"-{style}", lw=1.2, ms=4, color=color, label=label)
     _shade_the_set(answer, axes)

@@ -18,8 +18,8 @@ from sweep.files import write_whole
 
 FILE = "progress.json"
 POLL = 1.0  # seconds
-WIDTH = 100  # where there is no terminal
-FORMAT = "{desc} |{bar}| {percentage:3.0f}%  {elapsed}, {remaining} left{postfix}"
+LINE = "{desc} {percentage:3.0f}%  {elapsed}, {remaining} left{postfix}"
+FORMAT = LINE.replace("} ", "} |{bar}| ", 1)
 Best = tuple[float, float]  # value and rate
 
 
@@ -81,7 +81,7 @@ class Bar:
 
     def _restart(self) -> None:
         self.close()
-        self.done = self.total = 0.0
+        self.done = self.total = self.said = 0.0
 
     def add_work(self, member_epochs: float, title: str = "") -> None:
         """Expect more work; if all was done that was expected, begin another bar."""
@@ -89,14 +89,14 @@ class Bar:
             self._restart()
         self.total += member_epochs
         if self.bar is None and member_epochs > 0:
+            seen = sys.stderr.isatty()
             self.bar = tqdm(
                 total=self.total,
                 desc=title,
-                bar_format=FORMAT,
-                file=sys.stderr if sys.stderr.isatty() else Lines(),
-                mininterval=0.2 if sys.stderr.isatty() else 60,
-                dynamic_ncols=sys.stderr.isatty(),
-                ncols=None if sys.stderr.isatty() else WIDTH,
+                bar_format=FORMAT if seen else LINE,
+                file=sys.stderr if seen else Lines(),
+                mininterval=0.2 if seen else 60,
+                dynamic_ncols=seen,
                 leave=False,
             )
         if self.bar is not None:
@@ -122,12 +122,20 @@ class Bar:
     def clear(self) -> None:
         """Make room for other lines."""
         if self.bar is not None:
+            self._say_last()
             self.bar.clear()
 
     def close(self) -> None:
         if self.bar is not None:
+            self._say_last()
             self.bar.close()
             self.bar = None
+
+    def _say_last(self) -> None:
+        """Write how far it came, where each state is a line and this one is not written."""
+        if self.bar is not None and not sys.stderr.isatty() and self.said != self.done:
+            self.bar.refresh()
+            self.said = self.done
 
     @contextmanager
     def following(self, folders: Sequence[Path]) -> Iterator[None]:

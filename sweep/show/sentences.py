@@ -10,6 +10,7 @@ from sweep.answer.gain import HELPS, HURTS, NO_EVIDENCE, Gain
 from sweep.answer.row import Measure
 from sweep.command.space import Number
 
+ROUNDING = 1e-6  # relative: nobody speaks of less
 FLAT = 0.5  # weight of a flat fit from which on a curve is not spoken of
 
 
@@ -67,7 +68,7 @@ def _set_line(answer: Answer) -> list[str]:
         text = f"  no other rate tried is as good as {short(rate)} (95%)"
     else:
         text = f"  the search cannot tell from the best: {range_words(range_)} (95%)"
-    if answer.best.worse > 0:
+    if answer.best.worse > ROUNDING * abs(answer.best.promised[0]):
         text += f", at most {number(answer.best.worse, answer.metric)} worse"
     if answer.best.flat > FLAT:
         return [f"{text}; the search sees no effect of the rate"]

@@ -69,6 +69,20 @@ def add_warning(study: optuna.Study, warning: str) -> None:
     study.set_user_attr("warnings", [*study.user_attrs["warnings"], warning])
 
 
+def record_note(study: optuna.Study, note: str) -> None:
+    """Let optuna-dashboard show the answer, and why its best trial may be another one."""
+    from optuna_dashboard import save_note  # takes a second
+
+    if done := study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        note += f"""
+
+Optuna's best trial is number {min(done, key=lambda t: t.value or 0.0).number}: its mean is the
+lowest. The answer is another one where it cannot be told from that trial and is simpler, or where
+the curve through all trials has its lowest point elsewhere: the lowest of many means is lucky. In
+the table each value is less what its seeds cost, so it differs a little from Optuna's."""
+    save_note(study, note)
+
+
 def trial_attributes(outcome: Outcome) -> dict[str, Any]:
     """Return what people look for in a trial in Optuna, in addition to its value."""
     finals = outcome.finals()

@@ -24,7 +24,13 @@ from sweep.jobs.training import Training, TrainingRequests
 from sweep.show import markdown
 from sweep.show.dashboard import SHOWN_BY_DEFAULT, Dashboard
 from sweep.study.confirm import confirm_answer
-from sweep.study.record import add_warning, has_baselines, record_baselines, record_trial
+from sweep.study.record import (
+    add_warning,
+    has_baselines,
+    record_baselines,
+    record_note,
+    record_trial,
+)
 from sweep.study.sampler import Proposer
 from sweep.study.seeds import add_seeds
 from sweep.work import seeds_of
@@ -76,6 +82,7 @@ class StudyRun:
         """Write the report of the study in its present state."""
         written = markdown.write_report(self.storage_study, self.folder)
         self.dashboard.write_answer(written, self.plan.n_generations + 1)
+        record_note(self.storage_study, markdown.answer_text(written))
         return written
 
     def _has_complete_trial(self) -> bool:

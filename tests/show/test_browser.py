@@ -9,9 +9,11 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
+from sweep.show.dashboard import PICTURES
 from tests.conftest import CONF
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -22,6 +24,7 @@ pytestmark = [
 ]
 SMALL = ["data=mnist5k", "data.n_train=300", "data.n_val=200", "model.width=32", "study.seeds=2"]
 STUDY = [*SMALL, "train.epochs=5", "study.n_trials=8", "study.generation=4"]
+N_OWN = 7  # runs of the study itself: ., and the curves of the answer
 SECONDS = 60_000  # a page may take them, in ms, on a busy machine
 
 
@@ -64,7 +67,7 @@ def serve(*command):
 def tensorboard(study):
     server, address = serve(sys.executable, "-m", "tensorboard.main", "--logdir", str(study))
     for _ in range(100):  # it reads the runs while it serves
-        if len(get(f"{address}/data/runs")) == len([*study.rglob("rate *")]) + 1:
+        if len(get(f"{address}/data/runs")) == len([*study.rglob("rate *")]) + N_OWN:
             break
         time.sleep(0.2)
     yield address
@@ -113,11 +116,11 @@ def test_time_series_open_on_the_answer(tensorboard, page):
     page.goto(f"{tensorboard}/#timeseries")
     groups = page.locator("mat-toolbar, .group-title").filter(has_text="answer")
     groups.first.wait_for()
-    for picture in ("answer/1_loss_over_rate", "answer/2_made_of"):
+    for picture in PICTURES:
         page.get_by_text(picture).first.wait_for()
     page.locator("image-card img").first.wait_for()
     wide = page.locator("image-card img").evaluate_all("all => all.map(i => i.naturalWidth)")
-    assert len(wide) >= 2 and all(width == 600 for width in wide)
+    assert len(wide) == len(PICTURES) and all(width >= 500 for width in wide)
     page.get_by_text("error/val").first.wait_for()
     page.get_by_text("Step 2").first.wait_for()  # the slider stands on the last generation
     shot(page, "time_series")
@@ -125,7 +128,7 @@ def test_time_series_open_on_the_answer(tensorboard, page):
 
 def test_scalars_are_few_and_drawn(tensorboard, study, page):
     tags = get(f"{tensorboard}/data/plugin/scalars/tags")
-    run = next(name for name in tags if "trial=000" in name)
+    run = next(name for name in tags if "trial 00" in name)
     shown = {tag for tag in tags[run] if not tag.startswith("seeds/")}
     assert shown == {
         "loss/val",
@@ -133,8 +136,12 @@ def test_scalars_are_few_and_drawn(tensorboard, study, page):
         "loss/train_dropout_on",
         "error/val",
         "error/train",
-    } | {"gap/loss"}
-    points = get(f"{tensorboard}/data/plugin/scalars/scalars?tag=loss/val&run={run}")
+        "gap/loss",
+        "reported/loss",
+        "reported/error",
+        "reported/gap",
+    }
+    points = get(f"{tensorboard}/data/plugin/scalars/scalars?tag=loss/val&run={quote(run)}")
     assert [step for _, step, _ in points] == [1, 2, 3, 4, 5]
     assert points[-1][2] == pytest.approx(trials(study)[0]["metrics"]["val_loss"]["mean"], rel=1e-6)
     page.goto(f"{tensorboard}/#scalars")
@@ -148,7 +155,11 @@ def test_custom_scalars_are_ready_charts(tensorboard, page):
     titles = [chart["title"] for part in layout["category"] for chart in part["chart"]]
     assert "loss, validation and training" in titles and "validation loss" in titles
     page.goto(f"{tensorboard}/#custom_scalars")
-    for title in ("loss over 1000 x rate", "loss, validation and training", "training loss"):
+    for title in (
+        "over the rate (step 300 is rate 0.3)",
+        "loss, validation and training",
+        "training loss",
+    ):
         page.get_by_text(title, exact=True).first.wait_for()
     page.get_by_text("Matches (").first.wait_for()
     page.wait_for_timeout(2000)
@@ -162,7 +173,7 @@ def test_hparams_have_a_row_a_trial(tensorboard, study, page):
         "allowedStatuses": ["STATUS_SUCCESS"],
         "colParams": [
             {"hparam": "dropout", "order": "ORDER_ASC"},
-            {"metric": {"tag": "loss/val"}},
+            {"metric": {"tag": "reported/loss"}},
         ],
         "startIndex": 0,
         "sliceSize": 100,
@@ -176,16 +187,17 @@ def test_hparams_have_a_row_a_trial(tensorboard, study, page):
         for group in answer["sessionGroups"]
     ]
     expected = [
-        (trial["params"]["dropout"], trial["metrics"]["val_loss"]["mean"], trial["metrics"]["gap"])
+        (
+            trial["params"]["dropout"],
+            *(trial["metrics"][m]["adjusted"] for m in ("val_loss", "gap")),
+        )
         for trial in trials(study)
     ]
-    found = sorted((rate, metrics["loss/val"], metrics["gap/loss"]) for rate, metrics in groups)
+    found = sorted(
+        (rate, metrics["reported/loss"], metrics["reported/gap"]) for rate, metrics in groups
+    )
     assert [rate for rate, *_ in found] == [rate for rate, _ in groups] and len(found) == 8
-    for (rate, loss, gap), (other, mean, gaps) in zip(
-        found, sorted(expected, key=lambda row: row[:2]), strict=True
-    ):
-        assert (rate, loss) == pytest.approx((other, mean), rel=1e-6)
-        assert gap == pytest.approx(gaps["mean"], rel=1e-4, abs=1e-6)
+    assert found == [pytest.approx(row, abs=1e-6) for row in sorted(expected)]
     page.goto(f"{tensorboard}/#hparams")
     for column in ("dropout", "validation loss", "validation error", "gap"):
         page.get_by_text(column, exact=True).first.wait_for()
@@ -196,9 +208,38 @@ def test_hparams_have_a_row_a_trial(tensorboard, study, page):
     shot(page, "parallel_coordinates")
 
 
+def test_several_studies_are_compared(tmp_path, browser):
+    small = [one for one in SMALL if "width" not in one]
+    command = [sys.executable, "-m", "sweep.run", *small, "study.confirm=false", "train.epochs=2"]
+    env = {**os.environ, "PYTHONPATH": str(CONF.parent)}
+    for lists in (["dropout=0.0,0.5", "model.width=8,16"], ["dropout=0.0,0.8", "model=cnn"]):
+        subprocess.run([*command, *lists], cwd=tmp_path, env=env, check=True, capture_output=True)
+    logdir = str(tmp_path / "runs")
+    server, address = serve(sys.executable, "-m", "tensorboard.main", "--logdir", logdir)
+    try:
+        for _ in range(100):
+            if len(get(f"{address}/data/runs")) == 3 * (2 + N_OWN):
+                break
+            time.sleep(0.2)
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page.goto(f"{address}/#hparams")
+        page.get_by_text("groups: 6").first.wait_for(timeout=SECONDS)
+        for column in ("study", "model", "data", "dropout", "validation loss"):
+            page.get_by_text(column, exact=True).first.wait_for()
+        page.get_by_text("CNN").first.wait_for()
+        shot(page, "hparams_of_several")
+        page.goto(f"{address}/#timeseries")
+        page.locator("image-card img").first.wait_for(timeout=SECONDS)
+        shot(page, "time_series_of_several")
+        page.close()
+    finally:
+        server.terminate()
+        server.wait()
+
+
 def test_images_have_a_slider_of_generations(tensorboard, page):
     (tags,) = [t for t in get(f"{tensorboard}/data/plugin/images/tags").values() if t]
-    assert set(tags) == {"answer/1_loss_over_rate", "answer/2_made_of"}
+    assert set(tags) == set(PICTURES)
     page.goto(f"{tensorboard}/#images")
     page.locator("tf-image-loader img").first.wait_for()
     page.get_by_text("step").first.wait_for()
@@ -231,6 +272,9 @@ def test_optuna_dashboard_lists_and_draws_the_study(study, page):
         for attribute in ("val_loss_sem", "gap", "seeds"):
             page.get_by_text(attribute).first.wait_for(state="attached")
         shot(page, "optuna_trials")
+        page.goto(f"{address}/dashboard/studies/{listed['study_id']}/note")
+        page.get_by_text("Use dropout: ").first.wait_for()
+        shot(page, "optuna_note")
     finally:
         server.terminate()
         server.wait()
