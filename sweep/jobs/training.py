@@ -55,11 +55,22 @@ class Training:
     bar: Bar
     attempts: Counter[Key] = field(default_factory=Counter)  # how often a trial's job began
     reason: str = "no result"  # why the last lost job was lost
+    expected: float = 0.0  # member-epochs that the bar counts already, of what comes last
     died: bool = False  # whether a job was lost while its model was tried out
 
     @cached_property
     def results(self) -> Results:
         return Results(self.folder / "jobs", self.digest)
+
+    def expect(self, member_epochs: float) -> None:
+        """Let the bar count what comes last, as far as it is known."""
+        self.expected += member_epochs
+        self.bar.add_work(member_epochs)
+
+    def add_expected(self, member_epochs: float = 0.0, title: str = "") -> None:
+        """Let the bar count what came of it: this much, or nothing."""
+        self.bar.add_work(member_epochs - self.expected, title)
+        self.expected = 0.0
 
     def outcomes(
         self, generation: int, seeds: list[int], points: Points, test: bool = False

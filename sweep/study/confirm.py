@@ -143,7 +143,7 @@ def _train_points(
     training: Training, generation: int, seeds: list[int], points: Points, test: bool = False
 ) -> TrainingRequests[dict[int, Outcome]]:
     n = len(points) * len(seeds) * training.plan.config.train.epochs
-    training.bar.add_work(n, "confirmation")
+    training.add_expected(n, "confirmation")
     return (yield from training.outcomes(generation, seeds, points, test))
 
 

@@ -16,6 +16,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from sweep.answer.answer import Answer, collect_answer
+from sweep.answer.gain import LOOKS
 from sweep.command.plan import Plan
 from sweep.errors import SweepFailed, last_line
 from sweep.jobs.claim import revoke_and_wait
@@ -58,6 +59,8 @@ class StudyRun:
             print(f"warning: {n} trials: {few}; type a filter there", file=sys.stderr)
         if n_missing > 0:
             self._add_work(n_missing, "generation 1")
+            if config.study.confirm:
+                self.training.expect(2 * LOOKS[0].seeds * config.train.epochs)
         proposer = Proposer(self.plan)
         for generation, first in enumerate(range(0, n, size)):
             numbers = range(first, min(first + size, n))
@@ -77,6 +80,7 @@ class StudyRun:
             yield from confirm_answer(self.storage_study, self.training)
         except SweepFailed as error:
             add_warning(self.storage_study, f"not confirmed: {last_line(str(error))}")
+        self.training.add_expected()
 
     def report(self) -> Answer:
         """Write the report of the study in its present state."""
