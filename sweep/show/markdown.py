@@ -65,7 +65,7 @@ def surer_line(answer: Answer) -> list[str]:
         more = f"study.seeds={2 * study['seeds']}"
     else:
         more = f"study.n_trials={study['n_trials'] + study['generation']}"
-    return [f"to be surer: the same command with {more}"]
+    return [f"to be surer of the rate: the same command with {more}"]
 
 
 NOTES = """Losses and errors are means over seeds after the last epoch, ± their standard error, with

@@ -11,6 +11,7 @@ from sweep.answer.row import Measure
 from sweep.command.space import Number
 
 ROUNDING = 1e-6  # relative: nobody speaks of less
+POINTS = " points"  # of percent
 FLAT = 0.5  # weight of a flat fit from which on a curve is not spoken of
 
 
@@ -29,9 +30,13 @@ def answer_sentences(answer: Answer) -> list[str]:
 
 def study_words(answer: Answer) -> str:
     """Name a study in words: its model, data, and how much was trained."""
-    rows = answer.trained
+    rows, confirmation = answer.trained, answer.confirmation
     rates, trainings = len({row.rate for row in rows}), sum(len(row.seeds) for row in rows)
-    return f"{answer.study}: {_counted(rates, 'rate')}, {_counted(trainings, 'training')}"
+    text = f"{answer.study}: {_counted(rates, 'rate')}, {_counted(trainings, 'training')}"
+    if confirmation is None:
+        return text
+    n_points = 1 if confirmation.baseline is None else 2
+    return f"{text}, and {n_points * len(confirmation.seeds)} to confirm"
 
 
 def _counted(n: int, noun: str) -> str:
@@ -69,7 +74,7 @@ def _set_line(answer: Answer) -> list[str]:
     else:
         text = f"  the search cannot tell from the best: {range_words(range_)} (95%)"
     if answer.best.worse > ROUNDING * abs(answer.best.promised[0]):
-        text += f", at most {number(answer.best.worse, answer.metric)} worse"
+        text += f", none more than {number(answer.best.worse, answer.metric)} worse than the best"
     if answer.best.flat > FLAT:
         return [f"{text}; the search sees no effect of the rate"]
     sides = _sides(answer)
@@ -117,7 +122,12 @@ def _verdict_lines(answer: Answer) -> list[str]:
         lines = [f"no dropout is best: {lines[0]}"]
     if confirmation.attempt > 1:
         lines[0] += f"; confirmed for the {confirmation.attempt}. time, as the answer moved"
-    return [*lines, *(gain_sentence(gain, rate) for gain in others)]
+    lines += [gain_sentence(gain, rate) for gain in others]
+    if {HELPS, HURTS} <= {gain.verdict for gain in confirmation.gains}:
+        lines.append(
+            f"the two disagree; to choose by the other one: study.metric={others[0].metric}"
+        )
+    return lines
 
 
 def gain_sentence(gain: Gain, rate: str) -> str:
@@ -134,10 +144,12 @@ def gain_sentence(gain: Gain, rate: str) -> str:
     if gain.value is None or gain.low is None or gain.high is None:
         return f"dropout {rate}: {name} cannot be compared with a single seed"
     if gain.verdict == NO_EVIDENCE and gain.bound is not None:
+        seen = number(abs(gain.value), gain.metric, gain.bound)
         below = number(gain.bound, gain.metric)
         return (
-            f"no evidence that dropout {rate} changes the {name}: a difference, if any, is below "
-            f"{below} (95%, {gain.seeds} fresh seeds)"
+            f"no evidence that dropout {rate} changes the {name}: it was {seen} "
+            f"{_side(gain.value)}; a difference, if any, is below {below} "
+            f"(95%, {gain.seeds} fresh seeds)"
         )
     more = f", {gain.seeds} fresh seeds"
     says = f"{name} {_difference(gain.metric, gain.value, gain.low, gain.high, more)}"
@@ -148,17 +160,21 @@ def gain_sentence(gain: Gain, rate: str) -> str:
 
 def _difference(metric: str, value: float, low: float, high: float, more: str = "") -> str:
     """Say by how much a metric is lower or higher with dropout, and its interval."""
-    side, sign = ("lower", 1) if value >= 0 else ("higher", -1)
-    largest = max(abs(low), abs(high))
+    sign, largest = 1 if value >= 0 else -1, max(abs(low), abs(high))
     first, last = (number(end, metric, largest) for end in sorted((sign * low, sign * high)))
     amount = number(abs(value), metric, largest)
-    return f"{amount} {side} than without (95%: {first} to {last}{more})"
+    first = first.removesuffix(POINTS)
+    return f"{amount} {_side(value)} than without (95%: {first} to {last}{more})"
+
+
+def _side(gained: float) -> str:
+    return "lower" if gained >= 0 else "higher"
 
 
 def number(value: float, metric: str, beside: float | None = None) -> str:
-    """Write a value of a metric, in percent if it is a part of one, like one it stands beside."""
+    """Write a difference of a metric, in points of percent if it is a part of one."""
     if is_part(metric):
-        return f"{100 * value:.2f}%"
+        return f"{100 * value:.2f}{POINTS}"
     return f"{value:.{decimals(value if beside is None else beside)}f}"
 
 
@@ -185,9 +201,10 @@ def _other_samples_line(answer: Answer) -> list[str]:
     there = answer.confirmation and answer.confirmation.on_other_samples
     if not there:
         return []
-    of = "the test set" if there.split == "test" else "the validation set, which chose the rate"
-    says = _difference(there.metric, there.value, there.low, there.high)
-    return [f"on other samples like those of {of}: {words(there.metric)} {says}"]
+    split, of = ("test", "its") if there.split == "test" else ("validation", "the rate's own")
+    counted = f", counting the luck of seeds and of {of} samples"
+    says = _difference(there.metric, there.value, there.low, there.high, counted)
+    return [f"on other samples: {split} {words(there.metric)} {says}"]
 
 
 def _early_line(answer: Answer) -> list[str]:
@@ -196,10 +213,9 @@ def _early_line(answer: Answer) -> list[str]:
     says = list[str]()
     if early and gain and early.value is not None and early.verdict != gain.verdict:
         amount = number(abs(early.value), early.metric)
-        side = "lower" if early.value >= 0 else "higher"
         verdict = "no evidence" if early.verdict == NO_EVIDENCE else f"dropout {early.verdict}"
         name = words(early.metric.removeprefix("val_"))
-        says = [f"{verdict}, validation {name} {amount} {side} than without"]
+        says = [f"{verdict}, validation {name} {amount} {_side(early.value)} than without"]
     range_ = answer.early.ranges["dropout"]
     moved = answer.best.ranges["dropout"].holds(answer.rate) and not range_.holds(answer.rate)
     if moved and answer.early.flat <= FLAT:

@@ -183,6 +183,12 @@ def test_words_of_each_verdict(answered):
     assert text.startswith("Use dropout: 0, the simplest of what cannot be told apart\n")
     assert f"no evidence that dropout {rate} changes the validation loss" in text
     assert "a difference, if any, is below 0.0400 (95%, 5 fresh seeds)" in text
+    assert "it was 0.0200 higher; a difference" in text
+    other = replace(GAIN, metric="val_error", verdict="helps", value=0.01, low=0.003, high=0.02)
+    both = replace(answer.confirmation, gains=(GAIN, other))
+    text = "\n".join(answer_sentences(replace(answer, confirmation=both, verdict="hurts")))
+    assert "validation error 1.00 points lower than without (95%: 0.30 to 2.00 points, 5" in text
+    assert "the two disagree; to choose by the other one: study.metric=val_error" in text
     lost = replace(GAIN, verdict="helps", diverged=(0, 4))
     text = said(answer, lost)
     assert f"dropout {rate} helps: trainings diverged, 0 of 5 with dropout and 4 of 5" in text
@@ -199,8 +205,8 @@ def test_words_of_each_set(answered):
         return answer_sentences(replace(answer, best=best, use=inside))[1]
 
     assert (
-        "  the search cannot tell from the best: 0.1 to 0.2 and 0.5 (95%), at most 0.0100"
-        in text((0.1, 0.2), (0.5, 0.5))
+        "  the search cannot tell from the best: 0.1 to 0.2 and 0.5 (95%), none more than "
+        "0.0100 worse than the best" in text((0.1, 0.2), (0.5, 0.5))
     )
     listed = text((0.1, 0.1), (0.3, 0.5), values=(0.1, 0.3, 0.5))
     assert "the search cannot tell from the best: 0.1, 0.3 and 0.5 (95%)" in listed
