@@ -18,6 +18,7 @@ from torch import nn
 from sweep.command import arguments
 from sweep.command.config import Config, typed_config
 from sweep.command.exits import exit_code
+from sweep.command.streams import lasting_streams
 from sweep.engine.device import pick_device
 from sweep.engine.inspection import try_out
 from sweep.engine.malloc import keep_freed
@@ -42,7 +43,8 @@ ROUNDS = 3
 
 def main() -> int:
     if {"-h", "--help"} & set(sys.argv[1:]):
-        print(__doc__)
+        with lasting_streams():
+            print(__doc__)
         return 0
     return exit_code(lambda: check_model(sys.argv[1:]))
 

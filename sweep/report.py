@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sweep.command.config import StudyConfig
 from sweep.command.exits import exit_code
+from sweep.command.streams import lasting_streams
 from sweep.errors import BadInput
 from sweep.show.markdown import terminal_text, write_report
 from sweep.study.fingerprint import RECORDS
@@ -18,7 +19,8 @@ from sweep.study.storage import load_study, sqlite_url
 def main() -> int:
     """Print a study again, finished or not, and redraw its pictures."""
     if {"-h", "--help"} & set(sys.argv[1:]):
-        print(__doc__)
+        with lasting_streams():
+            print(__doc__)
         return 0
     return exit_code(lambda: report_again(sys.argv[1:]))
 

@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+from sweep.command.streams import lasting_streams
+
 HELP = Path(__file__).parent / "help.txt"
 SHOW = {"--cfg", "-c", "--info", "-i", "--version", "--hydra-help", "--shell-completion", "-sc"}
 
@@ -12,7 +14,8 @@ def main() -> int:
     # removed wherever it was typed; _run puts it first
     arguments = sys.argv[1:] = [a for a in sys.argv[1:] if a not in ("-m", "--multirun")]
     if {"--help", "-h"} & set(arguments):
-        print(HELP.read_text(), end="")
+        with lasting_streams():
+            print(HELP.read_text(), end="")
         return 0
     from sweep.command.exits import exit_code
 

@@ -13,6 +13,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from sweep import stop
 from sweep.command.hints import one_line
+from sweep.command.streams import lasting_streams
 from sweep.errors import BadInput, Unreachable
 from sweep.stop import signals_heard
 
@@ -24,6 +25,11 @@ def exit_code(work: Callable[[], int]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # prints "?" if a terminal knows only ASCII
+    with lasting_streams():
+        return _code_of(work, full)
+
+
+def _code_of(work: Callable[[], int], full: bool) -> int:
     try:
         with signals_heard():
             return work()

@@ -202,7 +202,7 @@ def draw_best_rate(
         panels[1].errorbar(at, middle, bars, fmt="o-", capsize=3, color=VAL)
         panels[1].axhline(0, color="gray", lw=0.8)
         name = gains[0].metric.replace("val_", "validation ").replace("_", " ")
-        panels[1].set(xlabel=key, ylabel=f"{name} below that without dropout (95%)")
+        panels[1].set(xlabel=key, ylabel=f"{name} lower by (95%)")
     if min(values) > 0 and max(values) > 5 * min(values):
         for axes in panels:
             axes.set_xscale("log")
