@@ -16,7 +16,7 @@ from sweep.answer.answer import Answer, collect_answer
 from sweep.answer.gain import Gain
 from sweep.places import HOUSE
 from sweep.show import figure
-from sweep.show.sentences import number, range_words, short
+from sweep.show.sentences import POINTS, number, range_words, short
 from sweep.show.table import markdown_table
 from sweep.study.storage import load_study, sqlite_url
 
@@ -37,7 +37,7 @@ ROWS = {
     "samples": Row("data.n_train", (100, 300, 1000, 3000)),
     "width": Row("model.width", (32, 128, 512)),
     "depth": Row("model.depth", (1, 2, 4)),
-    "epochs": Row("train.epochs", (5, 20, 60)),
+    "epochs": Row("train.epochs", (1, 5, 20, 60)),
     "noise": Row("data.noise", (0.0, 0.2, 0.4), ("data=noisy",)),
     "model": Row("model", ("mlp", "cnn", "rnn"), ("data.n_train=500", "dropout=0.0,0.2,0.4,0.6")),
 }
@@ -86,7 +86,8 @@ def _gained(answer: Answer, metric: str) -> str:
 def _in_words(gain: Gain) -> str:
     if gain.value is None or gain.low is None or gain.high is None:
         return "-"
-    value, low, high = (number(one, gain.metric) for one in (gain.value, gain.low, gain.high))
+    value, *ends = (number(one, gain.metric) for one in (gain.value, gain.low, gain.high))
+    low, high = (end.removesuffix(POINTS) for end in ends)
     return f"{value} ({low} to {high}): {gain.verdict or 'not tested'}"
 
 

@@ -203,9 +203,9 @@ def draw_best_rate(
         panels[1].axhline(0, color="gray", lw=0.8)
         name = gains[0].metric.replace("val_", "validation ").replace("_", " ")
         panels[1].set(xlabel=key, ylabel=f"{name} lower by (95%)")
-    if min(values) > 0 and max(values) > 5 * min(values):
-        for axes in panels:
+    for axes in panels:
+        if min(values) > 0 and max(values) > 5 * min(values):
             axes.set_xscale("log")
-            axes.set_xticks(values, [f"{value:g}" for value in values])
-            axes.minorticks_off()
+        axes.set_xticks(values, [f"{value:g}" for value in values])
+        axes.minorticks_off()
     figure.savefig(path, dpi=120)
