@@ -12,6 +12,7 @@ from scipy.special import fdtrc, stdtr
 
 from sweep.answer.confirmation import Confirmation
 from sweep.answer.findings import Findings
+from sweep.answer.gain import HELPS
 from sweep.answer.row import FAILED, PRUNED, Row, complete_rows
 
 LEVEL = 0.01
@@ -22,7 +23,7 @@ CHANCE = 0.95  # part of the error of a constant guess
 def all_cautions(
     found: Findings, confirmation: Confirmation | None, attrs: Mapping[str, Any]
 ) -> Iterator[str]:
-    yield from _of_the_edge(found)
+    yield from _of_the_edge(found, confirmation)
     yield from _of_the_budget(found, attrs["config"]["train"]["epochs"])
     yield from _of_learning(found, attrs.get("guess"))
     yield from _of_the_spread(complete_rows(found.rows))
@@ -30,13 +31,15 @@ def all_cautions(
     yield from _of_what_ended_early(found.rows)
 
 
-def _of_the_edge(found: Findings) -> Iterator[str]:
+def _of_the_edge(found: Findings, confirmation: Confirmation | None) -> Iterator[str]:
     """Look whether the best lies at a bound of the search that is no natural one."""
+    gain = confirmation.gain if confirmation else None
+    matters = found.best.flat < FLAT or (gain is not None and gain.verdict == HELPS)
     for axis in found.axes:
         value, range_ = found.best.point[axis.key], found.best.ranges[axis.key]
         end = max(axis.ends) if range_.edge == "high" else min(axis.ends)
         near = abs(value - end) <= 0.05 * (max(axis.ends) - min(axis.ends))
-        if range_.edge and near and found.best.flat < FLAT:
+        if range_.edge and near and matters:
             side = "highest" if range_.edge == "high" else "lowest"
             yield f"the {side} {axis.key} searched, {end:.6g}, is among the best: search further"
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from sweep.answer import cautions
-from sweep.answer.best import find_best
+from sweep.answer.best import Range, find_best
 from sweep.answer.confirmation import Confirmation, Confirmed
 from sweep.answer.curve import over_time
+from sweep.answer.gain import Gain
 from sweep.answer.row import Row, measured
 from sweep.command.space import Axis
 
@@ -56,7 +57,7 @@ def bowl(by_epoch=0.0):
 
 def test_false_alarms_of_what_has_converged():
     found = [findings(rows) for rows in studies(150, flat())]
-    edges = [list(cautions._of_the_edge(one)) for one in found]
+    edges = [list(cautions._of_the_edge(one, None)) for one in found]
     budgets = [list(cautions._of_the_budget(one, 20)) for one in found]
     spreads = [list(cautions._of_the_spread(one.rows)) for one in found]
     for lines, most in ((edges, 0.02), (budgets, 0.05), (spreads, 0.02)):  # of budgets there are 3
@@ -86,10 +87,21 @@ def test_what_falls_or_rises_clearly_is_spoken_of():
 
 def test_the_best_at_a_bound_is_spoken_of():
     (rows,) = studies(1, flat() - RATES[:, None], noise=0.01)
-    (line,) = cautions._of_the_edge(findings(rows))
+    (line,) = cautions._of_the_edge(findings(rows), None)
     assert line == "the highest dropout searched, 0.8, is among the best: search further"
     (rows,) = studies(1, flat() + RATES[:, None], noise=0.01)
-    assert not list(cautions._of_the_edge(findings(rows)))  # there is nothing below 0
+    assert not list(cautions._of_the_edge(findings(rows), None))  # there is nothing below 0
+
+
+def test_a_bound_that_is_confirmed_is_spoken_of_though_the_search_sees_nothing():
+    (rows,) = studies(1, flat(), noise=0.01)
+    found = findings(rows)
+    ranges = {"dropout": Range(((0.0, 0.8),), "high", None)}
+    found.best = replace(found.best, point={"dropout": 0.8}, flat=0.9, ranges=ranges)
+    for verdict, n_lines in (("helps", 1), ("no evidence", 0), ("hurts", 0)):
+        gain = Gain("val_loss", 0.02, 0.01, 0.03, 5, verdict, True)
+        confirmation = Confirmation((1000,), None, None, (gain,), None)
+        assert len(list(cautions._of_the_edge(found, confirmation))) == n_lines, verdict
 
 
 def test_a_network_that_learned_nothing_is_spoken_of():
