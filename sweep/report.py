@@ -35,7 +35,7 @@ def report_again(arguments: list[str]) -> int:
     elif rest or not (folder / "study.db").is_file():
         hint = "not a study folder: give runs/<study> with a study.db, or add study.storage=<URL>"
         raise BadInput(f"{' '.join(arguments)}: {hint}")
-    study = load_study(url, folder.name)
+    study = load_study(url, folder.name, alone=not rest)
     trained = [trial.user_attrs.get("trained") for trial in study.get_trials(deepcopy=False)]
     if study.user_attrs.get("fingerprint", {}).get("records") != RECORDS:
         raise BadInput(f"{folder.name}: was begun with an older version; run its command again")

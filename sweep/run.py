@@ -1,6 +1,8 @@
 """python -m sweep.run: the command. A user's mistake prints one line and exits with code 2."""
 
+import io
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from sweep.command.streams import lasting_streams
@@ -26,11 +28,22 @@ def _run(arguments: list[str]) -> int:
     from sweep.command.arguments import check_arguments
 
     check_arguments(arguments)
-    if not any(argument.split("=")[0] in SHOW for argument in arguments):
-        # without the flag, Hydra loses hydra.mode after any mistake and reports a list as the error
-        sys.argv.insert(1, "--multirun")
+    if any(argument.split("=")[0] in SHOW for argument in arguments):
+        _show()
+        return 0
+    # without the flag, Hydra loses hydra.mode after any mistake and reports a list as the error
+    sys.argv.insert(1, "--multirun")
     _app()
     return 0
+
+
+def _show() -> None:
+    """Let Hydra print what it is asked for, but no password."""
+    from sweep.errors import mask_passwords
+
+    with redirect_stdout(io.StringIO()) as shown:
+        _app()
+    print(mask_passwords(shown.getvalue()), end="")
 
 
 def _app() -> None:

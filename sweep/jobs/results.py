@@ -127,8 +127,8 @@ class Results:
     def folders(self) -> list[Path]:
         return [self.jobs / str(number) for number in self.numbers()]
 
-    def outcomes(self, generation: int) -> dict[Key, Outcome]:
-        """Read a generation's outcomes; if a trial has two, the later job's is taken."""
+    def outcomes(self, generation: int | None) -> dict[Key, Outcome]:
+        """Read the outcomes of a generation, or of all; of a trial's two the later job's."""
         outcomes: dict[Key, Outcome] = {}
         for end in self._ends(generation):
             if isinstance(end, Finished):

@@ -31,7 +31,7 @@ from sweep.jobs.results import (
     work_to_json,
     write_result,
 )
-from sweep.show.curves import redraw_curves
+from sweep.show.curves import is_drawn, redraw_curves
 from sweep.show.progress import Bar
 from sweep.work import Key, Outcome, Trial, Way, Work
 
@@ -200,6 +200,12 @@ class Training:
         env = [f"++hydra.job.env_set.{key}='{value}'" for key, value in self.launcher.env.items()]
         places_of = [f"{key}='{hydra_quoted(place)}'" for key, place in places.items()]
         return [*given, *places_of, *env, f"study.name='{self.name}'", "study.storage=null"]
+
+    def redraw_deleted(self) -> None:
+        """Write the event files of trials again that somebody has deleted."""
+        outcomes = self.results.outcomes(None)
+        deleted = {key: of for key, of in outcomes.items() if not is_drawn(self.folder, key, of)}
+        redraw_curves(self.folder, self.plan.config, deleted)
 
     def accept(self, number: int, end: JobEnd | None) -> None:
         """Keep a job's result; if no folder is shared with the job, its files are written here.

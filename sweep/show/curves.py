@@ -148,6 +148,13 @@ class Curves:
         writer.add(Summary(value=[Summary.Value(tag=tag, metadata=about, tensor=nothing)]))
 
 
+def is_drawn(folder: Path, key: Key, outcome: Outcome) -> bool:
+    """Return whether a trial's curves lie in a study's folder."""
+    generation, number = key
+    run = folder / Run(outcome.params, number, generation).name
+    return next(run.glob("events.out.tfevents.*[0-9]"), None) is not None
+
+
 def redraw_curves(folder: Path, config: Config, outcomes: Mapping[Key, Outcome]) -> None:
     """Write the event files of trials again, if their job could not write to this folder."""
     of = columns_of_study(folder, config)

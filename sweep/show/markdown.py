@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,10 +53,16 @@ def terminal_text(answer: Answer, folder: Path) -> str:
             *surer_line(answer),
             "",
             f"report and figure: {folder / 'report.md'}",
-            f"curves: tensorboard --logdir {os.path.relpath(folder)}",
-            f"trials: optuna-dashboard {answer.config['study']['storage']}",
+            f"curves: tensorboard --logdir {shlex.quote(os.path.relpath(folder))}",
+            f"trials: optuna-dashboard {shlex.quote(_storage_url(answer, folder))}",
         ]
     )
+
+
+def _storage_url(answer: Answer, folder: Path) -> str:
+    """Return where the trials lie: in the folder, which may have been moved, or in a database."""
+    own = folder / "study.db"
+    return f"sqlite:///{own}" if own.is_file() else str(answer.config["study"]["storage"])
 
 
 def surer_line(answer: Answer) -> list[str]:

@@ -59,11 +59,16 @@ def open_study(url: str, name: str) -> optuna.Study:
         return study
 
 
-def load_study(url: str, name: str) -> optuna.Study:
-    """Open an existing study; raise BadInput if there is none of this name."""
+def load_study(url: str, name: str, alone: bool = False) -> optuna.Study:
+    """Open an existing study; raise BadInput if there is none of this name.
+
+    One that is alone in its storage may have another name: its folder was renamed.
+    """
     with reaching_storage(url):
         storage = _storage(url)
         known = optuna.get_all_study_names(storage)
+        if alone and len(known) == 1:
+            name = known[0]
         if name not in known:
             raise BadInput(
                 f"{name}: is not in {mask_passwords(url)}, which has {', '.join(known) or 'none'}"

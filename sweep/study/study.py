@@ -84,6 +84,7 @@ class StudyRun:
 
     def report(self) -> Answer:
         """Write the report of the study in its present state."""
+        self.training.redraw_deleted()
         written = markdown.write_report(self.storage_study, self.folder)
         self.dashboard.write_answer(written, self.plan.n_generations + 1)
         record_note(self.storage_study, markdown.answer_text(written))

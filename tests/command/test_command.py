@@ -293,6 +293,13 @@ def test_cfg_shows_what_a_job_trains(tmp_path):
     assert code == 0 and "_target_: models.mlp.MLP" in out and "batch_size: 128" in out
 
 
+@pytest.mark.parametrize("shown", [["--cfg", "job"], ["--cfg", "all"], ["--info", "config"]])
+def test_what_is_shown_has_no_password(tmp_path, shown):
+    url = "postgresql+psycopg://team:geheim@127.0.0.1/mine"
+    code, out, err = command(tmp_path, *shown, f"study.storage={url}")
+    assert code == 0 and "geheim" not in out + err and "team:***@127.0.0.1" in out
+
+
 def test_a_sweep_from_the_command_line(tmp_path):
     code, out, err = command(tmp_path, "-m", "dropout=0.0,0.25", "study.name=mine", *TINY)
     assert code == 0 and "tensorboard --logdir runs" in out

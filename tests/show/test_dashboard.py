@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -181,3 +182,17 @@ def test_more_runs_than_tensorboard_shows_are_spoken_of(sweep, monkeypatch, caps
     monkeypatch.setattr("sweep.study.study.SHOWN_BY_DEFAULT", 2)
     sweep("dropout=0.0,0.1,0.2")
     assert "TensorBoard shows runs by default up to 2 only" in capsys.readouterr().err
+
+
+def test_curves_that_were_deleted_are_drawn_again(sweep):
+    arguments = ["dropout=0.0,0.3", "study.confirm=true", "study.name=mine"]
+    folder = sweep(*arguments)
+    runs = sorted(folder.rglob("rate *"))
+    before = [events(run).Scalars("loss/val") for run in runs]
+    for run in runs[::2]:
+        shutil.rmtree(run)
+    assert sweep(*arguments) == folder and sorted(folder.rglob("rate *")) == runs
+    for run, points in zip(runs, before, strict=True):
+        again = events(run).Scalars("loss/val")
+        assert [(p.step, p.value) for p in again] == [(p.step, p.value) for p in points]
+        assert not listed(run) or status(run) == "success"

@@ -3,11 +3,14 @@
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 
 import numpy as np
+import optuna
 import pytest
 
 from sweep.answer.answer import collect_answer
@@ -107,6 +110,22 @@ def test_report_command_says_it_again(answered):
     )
     assert bad.returncode == 2
     assert bad.stderr.startswith("error: nowhere: not a study folder")
+
+
+def test_a_study_is_reported_from_where_it_lies_now(answered, tmp_path):
+    folder, out = answered
+    moved = tmp_path / "an old one" / "best so far"
+    shutil.copytree(folder, moved)
+    done = subprocess.run(
+        [sys.executable, "-m", "sweep.report", str(moved)],
+        cwd=CONF.parent, capture_output=True, text=True,
+    )  # fmt: skip
+    *said, report, curves, trials = done.stdout.splitlines()
+    assert said == out.splitlines()[:-3] and str(moved) in report
+    (logdir,) = shlex.split(curves.partition("--logdir ")[2])
+    assert (CONF.parent / logdir).samefile(moved)
+    (url,) = shlex.split(trials.partition("optuna-dashboard ")[2])
+    assert optuna.get_all_study_names(url) == [folder.name]
 
 
 def test_test_samples_are_read_by_the_confirmation_only(sweep, monkeypatch):
