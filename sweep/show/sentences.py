@@ -69,11 +69,14 @@ def _set_line(answer: Answer) -> list[str]:
         return []  # a single rate was given
     if not range_.holds(answer.rate):
         return [f"  the search alone preferred {short(rate)} ({range_words(range_)}, 95%)"]
-    if len(answer.space) == 1 and range_.values is not None and len(range_.values) == 1:
+    alone = len(answer.space) == 1
+    if alone and range_.values is not None and len(range_.values) == 1:
         text = f"  no other rate tried is as good as {short(rate)} (95%)"
+    elif range_.islands == ((answer.best.rates[0], answer.best.rates[-1]),):
+        text = "  the search cannot tell any rate from the best (95%)"
     else:
         text = f"  the search cannot tell from the best: {range_words(range_)} (95%)"
-    if answer.best.worse > ROUNDING * abs(answer.best.promised[0]):
+    if alone and answer.best.worse > ROUNDING * abs(answer.best.promised[0]):
         text += f", none more than {number(answer.best.worse, answer.metric)} worse than the best"
     if answer.best.flat > FLAT:
         return [f"{text}; the search sees no effect of the rate"]
