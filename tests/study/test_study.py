@@ -52,7 +52,7 @@ def test_a_list_is_trained_rate_by_rate_as_a_population_alone(sweep):
 def test_files_of_a_study(sweep):
     folder = sweep("dropout=0.1,0.31", "study.name=mine")
     assert folder.name == "mine"
-    runs = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name != "jobs")
+    runs = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name[:4] == "rate")
     assert runs == [
         "rate 0.00 baseline 00",
         "rate 0.10 trial 00",
@@ -78,9 +78,9 @@ def test_tensorboard_shows_each_trial_epoch_by_epoch(sweep):
         metrics = ["train_loss_dropout_on", *trial.user_attrs["trained"]["metrics"]]
         tags = {curves.tag_of(metric) for metric in metrics}
         assert {"loss/val", "error/val", "gap/loss"} < tags
-        assert set(events.Tags()["scalars"]) == tags | {
-            end for tag in tags for end in curves.band_tags(tag)
-        }
+        bands = {end for tag in tags for end in curves.band_tags(tag)}
+        reported = {"reported/loss", "reported/error", "reported/gap"}
+        assert set(events.Tags()["scalars"]) == tags | bands | reported
         points = events.Scalars("loss/val")
         assert [p.step for p in points] == [1, 2, 3]
         for point in points:
