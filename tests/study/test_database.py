@@ -183,8 +183,8 @@ def test_a_server_that_is_away_costs_no_trial(server, undisturbed, tmp_path, sec
     time.sleep(seconds)
     server.start()
     _, err = process.communicate(timeout=120)
-    assert process.returncode == 0 and "waiting for it" in err, err
-    assert "geheim" not in err
+    assert process.returncode == 0 and "geheim" not in err, err
+    assert seconds < 10 or "waiting for it" in err, err  # it may have trained through a short one
     assert trials(url, "mine") == undisturbed
 
 
