@@ -16,7 +16,7 @@ from sweep.answer.answer import Answer, collect_answer
 from sweep.answer.gain import Gain
 from sweep.places import HOUSE
 from sweep.show import figure
-from sweep.show.sentences import POINTS, number, range_words, short
+from sweep.show.sentences import interval_words, number, range_words, short
 from sweep.show.table import markdown_table
 from sweep.study.storage import load_study, sqlite_url
 
@@ -86,9 +86,8 @@ def _gained(answer: Answer, metric: str) -> str:
 def _in_words(gain: Gain) -> str:
     if gain.value is None or gain.low is None or gain.high is None:
         return "-"
-    value, *ends = (number(one, gain.metric) for one in (gain.value, gain.low, gain.high))
-    low, high = (end.removesuffix(POINTS) for end in ends)
-    return f"{value} ({low} to {high}): {gain.verdict or 'not tested'}"
+    interval = interval_words(gain.low, gain.high, gain.metric)
+    return f"{number(gain.value, gain.metric)} ({interval}): {gain.verdict or 'not tested'}"
 
 
 def main() -> None:

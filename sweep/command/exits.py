@@ -15,7 +15,6 @@ from sweep import stop
 from sweep.command.hints import one_line
 from sweep.command.streams import lasting_streams
 from sweep.errors import BadInput, Unreachable
-from sweep.stop import signals_heard
 
 
 def exit_code(work: Callable[[], int]) -> int:
@@ -31,7 +30,7 @@ def exit_code(work: Callable[[], int]) -> int:
 
 def _code_of(work: Callable[[], int], full: bool) -> int:
     try:
-        with signals_heard():
+        with stop.signals_heard():
             return work()
     except KeyboardInterrupt:
         print("\ninterrupted; run the same command to resume", file=sys.stderr)

@@ -47,5 +47,5 @@ def _let_go(stream: TextIO) -> None:
     try:
         stream.flush()
     except GONE:
-        with suppress(*GONE):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        with suppress(*GONE), open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())

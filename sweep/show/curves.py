@@ -148,21 +148,24 @@ class Curves:
         writer.add(Summary(value=[Summary.Value(tag=tag, metadata=about, tensor=nothing)]))
 
 
+def _run_of(key: Key, outcome: Outcome) -> Run:
+    generation, number = key
+    return Run(outcome.params, number, generation)
+
+
 def is_drawn(folder: Path, key: Key, outcome: Outcome) -> bool:
     """Return whether a trial's curves lie in a study's folder."""
-    generation, number = key
-    run = folder / Run(outcome.params, number, generation).name
+    run = folder / _run_of(key, outcome).name
     return next(run.glob("events.out.tfevents.*[0-9]"), None) is not None
 
 
 def redraw_curves(folder: Path, config: Config, outcomes: Mapping[Key, Outcome]) -> None:
     """Write the event files of trials again, if their job could not write to this folder."""
     of = columns_of_study(folder, config)
-    for (generation, number), outcome in outcomes.items():
+    for key, outcome in outcomes.items():
         if outcome.error:
             continue
-        run = Run(outcome.params, number, generation)
-        with Curves.begin_anew(folder, [run], of) as curves:
+        with Curves.begin_anew(folder, [_run_of(key, outcome)], of) as curves:
             for epoch, rows in enumerate(zip(*outcome.curves.values(), strict=True), 1):
                 metrics = zip(outcome.curves, ([row] for row in rows), strict=True)
                 curves.log(epoch, dict(metrics))

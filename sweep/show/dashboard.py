@@ -51,9 +51,8 @@ class Dashboard:
     def announce(self, axes: Sequence[Axis], n_seeds: int, second: str | None) -> None:
         """Write the columns of the table and the ready charts."""
         writer = self._begin_anew("study")
-        types: dict[str, type] = {"study": str, "model": str, "data": str}
-        types |= {axis.key: type(axis.low) for axis in axes}
-        hparams = [summary_v2.HParam(key, AnyOf(type_)) for key, type_ in types.items()]
+        hparams = [summary_v2.HParam(key, AnyOf(str)) for key in ("study", "model", "data")]
+        hparams += [summary_v2.HParam(axis.key, AnyOf(float)) for axis in axes]
         metrics = [
             summary_v2.Metric(tag, display_name=name) for tag, name in _columns(second).items()
         ]

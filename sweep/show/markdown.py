@@ -3,7 +3,7 @@
 import os
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import optuna
@@ -49,7 +49,7 @@ def terminal_text(answer: Answer, folder: Path) -> str:
             terminal_table(answer),
             "",
             *answer_sentences(answer),
-            *([plain_table(values)] if (values := value_columns(answer)) else []),
+            *_values(answer, plain_table),
             *surer_line(answer),
             "",
             f"report and figure: {folder / 'report.md'}",
@@ -92,9 +92,13 @@ def verdict_list(answer: Answer) -> str:
 
 def answer_text(answer: Answer) -> str:
     """Return the sentences, what they rest on, and the table, in Markdown."""
-    values = value_columns(answer)
-    parts = [verdict_list(answer), *([markdown_table(values)] if values else [])]
-    return "\n\n".join([*parts, trial_table(answer)])
+    parts = [verdict_list(answer), *_values(answer, markdown_table), trial_table(answer)]
+    return "\n\n".join(parts)
+
+
+def _values(answer: Answer, table: Callable[[list[list[str]]], str]) -> list[str]:
+    """Return what the verdict rests on as a table, if there is a confirmation."""
+    return [table(values)] if (values := value_columns(answer)) else []
 
 
 def report_text(answer: Answer) -> str:
@@ -103,7 +107,7 @@ def report_text(answer: Answer) -> str:
         [
             f"# {answer.study}",
             verdict_list(answer),
-            *([markdown_table(values)] if (values := value_columns(answer)) else []),
+            *_values(answer, markdown_table),
             "![loss over the rate, over the epochs, and what it is made of](curve.png)",
             f"## The search: {search}",
             trial_table(answer),

@@ -164,10 +164,16 @@ def gain_sentence(gain: Gain, rate: str) -> str:
 def _difference(metric: str, value: float, low: float, high: float, more: str = "") -> str:
     """Say by how much a metric is lower or higher with dropout, and its interval."""
     sign, largest = 1 if value >= 0 else -1, max(abs(low), abs(high))
-    first, last = (number(end, metric, largest) for end in sorted((sign * low, sign * high)))
+    first, last = sorted((sign * low, sign * high))
+    interval = interval_words(first, last, metric)
     amount = number(abs(value), metric, largest)
-    first = first.removesuffix(POINTS)
-    return f"{amount} {_side(value)} than without (95%: {first} to {last}{more})"
+    return f"{amount} {_side(value)} than without (95%: {interval}{more})"
+
+
+def interval_words(low: float, high: float, metric: str) -> str:
+    """Write both ends of an interval alike, and their unit once."""
+    first, last = (number(end, metric, max(abs(low), abs(high))) for end in (low, high))
+    return f"{first.removesuffix(POINTS)} to {last}"
 
 
 def _side(gained: float) -> str:
@@ -204,8 +210,10 @@ def _other_samples_line(answer: Answer) -> list[str]:
     there = answer.confirmation and answer.confirmation.on_other_samples
     if not there:
         return []
-    split, of = ("test", "its") if there.split == "test" else ("validation", "the rate's own")
-    counted = f", counting the luck of seeds and of {of} samples"
+    split, chose = (
+        ("test", "") if there.split == "test" else ("validation", ", which chose the rate")
+    )
+    counted = f", counting the luck of seeds and of its samples{chose}"
     says = _difference(there.metric, there.value, there.low, there.high, counted)
     return [f"on other samples: {split} {words(there.metric)} {says}"]
 
@@ -253,8 +261,7 @@ def _at_other_rate(there: AtOtherRate) -> str:
     text = f"{lr} dropout gains {number(gain.value, gain.metric)}, "
     text += f"{number(abs(change.value), gain.metric)} {side} than here"
     if change.low is not None and change.high is not None:
-        low, high = (number(end, gain.metric) for end in (change.low, change.high))
-        text += f" (99%: {low} to {high})"
+        text += f" (99%: {interval_words(change.low, change.high, gain.metric)})"
     return text
 
 

@@ -1,6 +1,7 @@
 """The studies of one command: one after another, or together if the launcher runs jobs at once."""
 
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -63,7 +64,7 @@ def _compare_studies(answers: list[Answer], folder: Path) -> None:
     print(markdown.comparison_table(answers), flush=True)
     picture = markdown.draw_best_rate_move(answers, folder)
     print(f"\nhow the best rate moves: {picture}" if picture else "", flush=True)
-    print(f"curves of all: tensorboard --logdir {os.path.relpath(folder)}", flush=True)
+    print(f"curves of all: tensorboard --logdir {shlex.quote(os.path.relpath(folder))}", flush=True)
 
 
 def drive_studies(

@@ -51,6 +51,12 @@ class StudyRun:
 
     def run(self) -> TrainingRequests[None]:
         """Train the missing trials; each has its result when this returns."""
+        try:
+            yield from self._train()
+        finally:
+            self.training.add_expected()  # there is no more to come, however it ended
+
+    def _train(self) -> TrainingRequests[None]:
         revoke_and_wait(unfinished(self.training.results.folders()))
         n, size, config = self.plan.n_trials, self.plan.generation_size, self.plan.config
         n_missing = n - len(self._trials()[:n])
@@ -80,7 +86,6 @@ class StudyRun:
             yield from confirm_answer(self.storage_study, self.training)
         except SweepFailed as error:
             add_warning(self.storage_study, f"not confirmed: {last_line(str(error))}")
-        self.training.add_expected()
 
     def report(self) -> Answer:
         """Write the report of the study in its present state."""

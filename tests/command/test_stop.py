@@ -4,8 +4,10 @@ import os
 import signal
 import threading
 import weakref
+from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sweep import stop
 
@@ -42,3 +44,15 @@ def test_a_command_in_a_thread_hears_nothing_and_works():
     thread.start()
     thread.join()
     assert done == [True]
+
+
+def test_training_stops_where_it_was_asked_to(sweep, monkeypatch):
+    monkeypatch.setattr(stop, "asked_by", signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        sweep("dropout=0.0,0.3", "study.name=mine", "train.epochs=5")
+    points = list(Path("runs/mine").glob("rate *"))
+    for path in points:
+        events = EventAccumulator(str(path))
+        events.Reload()
+        assert [point.step for point in events.Scalars("loss/val")] == [1]
+    assert len(points) == 2

@@ -120,7 +120,7 @@ def test_time_series_open_on_the_answer(tensorboard, page):
         page.get_by_text(picture).first.wait_for()
     page.locator("image-card img").first.wait_for()
     wide = page.locator("image-card img").evaluate_all("all => all.map(i => i.naturalWidth)")
-    assert len(wide) == len(PICTURES) and all(width >= 500 for width in wide)
+    assert len(wide) == len(PICTURES) and all(width == 920 for width in wide)
     page.get_by_text("error/val").first.wait_for()
     page.get_by_text("Step 2").first.wait_for()  # the slider stands on the last generation
     shot(page, "time_series")

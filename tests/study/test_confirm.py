@@ -112,7 +112,10 @@ def test_samples_of_the_confirmation_against_plain_networks(sweep, capsys, teste
     assert record["samples"]["sem"]["loss"] == pytest.approx(expected.item(), rel=1e-3)
     there = collect_answer(load_study(folder)).confirmation.on_other_samples
     assert there.value == pytest.approx(difference.mean().item(), abs=1e-5)
-    assert "on other samples: " in capsys.readouterr().out
+    split, chose = ("test", "") if tested else ("validation", ", which chose the rate")
+    out = capsys.readouterr().out
+    assert f"on other samples: {split} loss " in out
+    assert f", counting the luck of seeds and of its samples{chose})" in out
 
 
 def test_rate_0_that_looks_best_is_tested_against_dropout(sweep, capsys):

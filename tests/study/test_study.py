@@ -52,8 +52,9 @@ def test_a_list_is_trained_rate_by_rate_as_a_population_alone(sweep):
 def test_files_of_a_study(sweep):
     folder = sweep("dropout=0.1,0.31", "study.name=mine")
     assert folder.name == "mine"
-    runs = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name[:4] == "rate")
+    runs = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name != "jobs")
     assert runs == [
+        "answer",
         "rate 0.00 baseline 00",
         "rate 0.10 trial 00",
         "rate 0.31 trial 01",
