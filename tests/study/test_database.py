@@ -180,11 +180,12 @@ def test_a_server_that_is_away_costs_no_trial(server, undisturbed, tmp_path, sec
     process.send_signal(signal.SIGSTOP)  # it could be done before the server is down
     server.stop()
     process.send_signal(signal.SIGCONT)
-    err = next((line for line in process.stderr if "waiting for it" in line), "")
-    time.sleep(seconds)  # from when it noticed, or it could train through a short one
-    server.start()
-    err += process.stderr.read()
-    assert process.wait(timeout=120) == 0 and "waiting for it" in err, err
+    with process:
+        err = next((line for line in process.stderr if "waiting for it" in line), "")
+        time.sleep(seconds)  # from when it noticed, or it could train through a short one
+        server.start()
+        err += process.stderr.read()
+    assert process.returncode == 0 and "waiting for it" in err, err
     assert "geheim" not in err
     assert trials(url, "mine") == undisturbed
 
