@@ -64,7 +64,8 @@ def short(value: Number) -> str:
 
 def _set_line(answer: Answer) -> list[str]:
     """Say what cannot be told from the best, and what is wrong with the rest."""
-    range_, rate = answer.best.ranges["dropout"], answer.best.point["dropout"]
+    best = answer.best
+    range_, rate = best.ranges["dropout"], best.point["dropout"]
     if len({row.rate for row in answer.trained if row.number is not None}) == 1:
         return []  # a single rate was given
     if not range_.holds(answer.rate):
@@ -72,13 +73,13 @@ def _set_line(answer: Answer) -> list[str]:
     alone = len(answer.space) == 1
     if alone and range_.values is not None and len(range_.values) == 1:
         text = f"  no other rate tried is as good as {short(rate)} (95%)"
-    elif range_.islands == ((answer.best.rates[0], answer.best.rates[-1]),):
+    elif range_.values is None and range_.islands == ((best.rates[0], best.rates[-1]),):
         text = "  the search cannot tell any rate from the best (95%)"
     else:
         text = f"  the search cannot tell from the best: {range_words(range_)} (95%)"
-    if alone and answer.best.worse > ROUNDING * abs(answer.best.promised[0]):
-        text += f", none more than {number(answer.best.worse, answer.metric)} worse than the best"
-    if answer.best.flat > FLAT:
+    if alone and best.worse > ROUNDING * abs(best.promised[0]):
+        text += f", none more than {number(best.worse, answer.metric)} worse than the best"
+    if best.flat > FLAT:
         return [f"{text}; the search sees no effect of the rate"]
     sides = _sides(answer)
     return [f"{text}; {sides}" if sides else text]

@@ -233,6 +233,7 @@ def test_words_of_each_set(answered):
     assert "the search cannot tell from the best: 0.1, 0.3 and 0.5 (95%)" in listed
     alone = text((0.3, 0.3), values=(0.3,))
     assert "no other rate tried is as good" in alone
+    assert "from the best: 0 and 0.8 (95%)" in text((0.0, 0.8), values=(0.0, 0.8))
     everywhere = text((0.0, 0.8), flat=0.9)
     assert "cannot tell any rate from the best (95%), none more than 0.0100" in everywhere
     assert "the search sees no effect of the rate" in everywhere
