@@ -21,12 +21,12 @@ from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, RangeSw
 from torch import nn
 from torch.utils.data import Dataset, IterableDataset
 
-from sweep.command.arguments import check_arguments, parse_override
+from sweep.command.arguments import check_arguments, hydra_quoted, parse_override, with_home
 from sweep.command.exits import in_one_line
-from sweep.command.program import multirun
+from sweep.command.flags import Source
+from sweep.command.program import multirun, put_back
 from sweep.errors import BadInput
 from sweep.jobs.job import run_job
-from sweep.jobs.training import hydra_quoted
 from sweep.places import conf_folders
 from sweep.show.notebook import ShownAnswer, shown_answer
 from sweep.workload.arrays import Samples, hold_arrays, split_off
@@ -76,8 +76,10 @@ def find(
             given = {"data": data, "dropout": _rates(dropout), "train.loss": _loss_path(loss)}
             lines += [f"{key}={value}" for key, value in given.items() if value is not None]
             lines += settings
-            check_arguments(lines)
-            (answer,) = multirun(run_job, [*lines, "hydra.sweeper.several=false"])
+            check_arguments(lines, conf_folders())
+            stack.enter_context(put_back())
+            lines.append("hydra.sweeper.several=false")
+            (answer,) = multirun(run_job, lines, Source(), log=False)
     except Exception as error:
         told = in_one_line(error)
         if told is None:
@@ -89,7 +91,7 @@ def find(
 def _checked_settings(overrides: Sequence[str]) -> list[str]:
     if isinstance(overrides, str) or not all(isinstance(one, str) for one in overrides):
         raise BadInput('overrides: must be a list of texts, such as ["train.epochs=20"]')
-    return list(overrides)
+    return list(with_home(overrides))
 
 
 @contextmanager

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from hydra import compose, initialize_config_dir
 from torch import nn
 
-from sweep.command import arguments
-from sweep.command.config import Config, typed_config
+from sweep.command.arguments import is_sweep, read_command
+from sweep.command.config import Config, job_config, typed_config
 from sweep.command.exits import exit_code
+from sweep.command.program import compose
 from sweep.command.streams import lasting_streams
 from sweep.engine.device import pick_device
 from sweep.engine.inspection import try_out
@@ -30,7 +30,6 @@ from sweep.engine.proof import prove_way
 from sweep.engine.setting import candidates_of, setting_of
 from sweep.engine.traced import AS_IT_IS
 from sweep.errors import BadInput
-from sweep.places import CONF, PRIMARY
 from sweep.work import Way
 from sweep.workload.data import Data, load_data
 from sweep.workload.inputs import map_inputs
@@ -77,13 +76,11 @@ def check_model(overrides: list[str]) -> int:
     return 0
 
 
-def read_config(overrides: list[str]) -> Config:
-    arguments.check_arguments(overrides)
-    for override in overrides:
-        if "=" in override and arguments.parse_override(override).is_sweep_override():
-            raise BadInput(f"{override}: sweep.check searches nothing; give one value")
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return typed_config(compose(PRIMARY, overrides))
+def read_config(arguments: list[str]) -> Config:
+    typed = read_command(arguments)
+    for override in filter(is_sweep, typed.overrides):
+        raise BadInput(f"{override}: sweep.check searches nothing; give one value")
+    return typed_config(job_config(compose(typed.overrides, typed.source)))
 
 
 def measure_speeds(config: Config, data: Data, way: Way) -> dict[str, float]:

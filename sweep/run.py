@@ -4,17 +4,21 @@ import io
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sweep.command.streams import lasting_streams
 
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from sweep.command.flags import Typed
+
 HELP = Path(__file__).parent / "help.txt"
-SHOW = {"--cfg", "-c", "--info", "-i", "--version", "--hydra-help", "--shell-completion", "-sc"}
 
 
 def main() -> int:
     """Run the command line; return its exit code."""
-    # removed wherever it was typed; _run puts it first
-    arguments = sys.argv[1:] = [a for a in sys.argv[1:] if a not in ("-m", "--multirun")]
+    arguments = [a for a in sys.argv[1:] if a not in ("-m", "--multirun")]  # a study is one anyway
     if {"--help", "-h"} & set(arguments):
         with lasting_streams():
             print(HELP.read_text(), end="")
@@ -25,41 +29,39 @@ def main() -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    from sweep.command.arguments import check_arguments
+    from sweep.command.arguments import read_command
+    from sweep.command.program import multirun
 
-    check_arguments(arguments)
-    if any(argument.split("=")[0] in SHOW for argument in arguments):
-        _show()
-        return 0
-    # without the flag, Hydra loses hydra.mode after any mistake and reports a list as the error
-    sys.argv.insert(1, "--multirun")
-    _app()
+    typed = read_command(arguments)
+    if typed.shows:
+        _show(typed)
+    else:
+        multirun(_job, typed.overrides, typed.source, log=True)
     return 0
 
 
-def _show() -> None:
-    """Let Hydra print what it is asked for, but no password."""
-    from sweep.errors import mask_passwords
+def _job(cfg: "DictConfig") -> str | None:
+    from sweep.jobs.job import run_job
 
-    with redirect_stdout(io.StringIO()) as shown:
-        _app()
-    print(mask_passwords(shown.getvalue()), end="")
+    return run_job(cfg)
 
 
-def _app() -> None:
+def _show(typed: "Typed") -> None:
+    """Let Hydra print what it is asked for, but no password, and of a search the default."""
     import hydra
-    from omegaconf import DictConfig
 
+    from sweep.command.arguments import is_sweep
     from sweep.command.program import allow_schemas
+    from sweep.errors import mask_passwords
     from sweep.places import CONF, PRIMARY
 
-    def job(cfg: DictConfig) -> str | None:
-        from sweep.jobs.job import run_job
-
-        return run_job(cfg)
-
     allow_schemas()
-    hydra.main(version_base="1.3", config_path=str(CONF), config_name=PRIMARY)(job)()
+    for swept in filter(is_sweep, typed.overrides):
+        print(f"{swept}: is searched; what is shown is the default", file=sys.stderr)
+    sys.argv[1:] = [*typed.flags, *(one for one in typed.overrides if not is_sweep(one))]
+    with redirect_stdout(io.StringIO()) as shown:
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=PRIMARY)(_job)()
+    print(mask_passwords(shown.getvalue()), end="")
 
 
 if __name__ == "__main__":

@@ -1,25 +1,21 @@
 """Checks the command line for mistakes that Hydra would explain in many lines, or not at all."""
 
 import importlib.util
+import os
+import re
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException
 
+from sweep.command.flags import Typed, read_flags
+from sweep.command.hydra_keys import check_typed
 from sweep.errors import BadInput, first_line
 from sweep.places import conf_folders
 
-OF_OPTUNA_SWEEPER = {  # its keys -> ours
-    "n_trials": "study.n_trials=...",
-    "study_name": "study.name=...",
-    "storage": "study.storage=...",
-    "sampler": "sampler=...",
-    "n_jobs": "hydra/launcher=joblib",
-    "direction": "nothing: the validation loss is minimised",
-    "max_failure_rate": "nothing: a failed trial never stops the others",
-    "search_space": "the override syntax, such as dropout=interval(0,0.8)",
-}
 EXTRAS = {  # launcher -> the extra in pyproject.toml that installs it
     "joblib": "joblib",
     "submitit_local": "submitit",
@@ -27,56 +23,78 @@ EXTRAS = {  # launcher -> the extra in pyproject.toml that installs it
     "ray": "ray",
 }
 NO_NAME = (int, float, list, type(None))
-FLAGS = (  # Hydra's
-    *("--cfg", "-c", "--resolve", "--package", "-p", "--info", "-i", "--hydra-help", "--version"),
-    *("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
-    *("--shell-completion", "-sc"),
-)
-OF_HYDRA = (
-    "hydra/launcher",
-    "hydra.launcher.",
-    "hydra.sweep.dir",
-    "hydra.searchpath",
-    "hydra.verbose",
-)
 
 
-def check_arguments(arguments: Sequence[str]) -> None:
-    """Raise BadInput for the first argument that is a mistake."""
+def read_command(arguments: Sequence[str]) -> Typed:
+    """Return a command line whose settings were checked one by one; BadInput is a mistake."""
+    typed = read_flags(arguments)
+    typed = replace(typed, overrides=with_home(typed.overrides))
+    check_arguments(typed.overrides, [*conf_folders(), *typed.source.folders])
+    return typed
+
+
+def with_home(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Return arguments with ~ at the head of a value as the home folder; shells leave it there."""
+    found = (re.fullmatch(r"([^=]+=)(~(/[^'\"]*)?)", argument) for argument in arguments)
+    return tuple(
+        f"{match[1]}'{hydra_quoted(os.path.expanduser(match[2]))}'" if match else argument
+        for match, argument in zip(found, arguments, strict=True)
+    )
+
+
+def hydra_quoted(path: str) -> str:
+    """Put a path into Hydra's quotes, in which only a backslash before a quote must be doubled."""
+    return re.sub(r"(\\+)(?='|$)", r"\1\1", path).replace("'", "\\'")
+
+
+def check_arguments(arguments: Sequence[str], folders: Sequence[Path]) -> None:
+    """Raise BadInput for the first argument that is a mistake; config groups are in folders."""
     seen: set[str] = set()
     for argument in arguments:
-        bare = argument.lstrip("+").replace("'", "").replace('"', "").lower()
-        if argument in ("--run", "-r", "--experimental-rerun") or bare == "hydra.mode=run":
+        if argument.lstrip("+").replace("'", "").replace('"', "").lower() == "hydra.mode=run":
             raise BadInput(f"{argument}: a study is a multirun; leave it out")
         if not argument.strip():
             raise BadInput(f"{argument!r}: must be <key>=<value>")
-        if argument.startswith("-") and argument.partition("=")[0] not in FLAGS:
-            raise BadInput(f"{argument}: unknown flag; settings are <key>=<value>, see --help")
-        if argument.startswith("-") or ("=" not in argument and argument[:1] != "~"):
+        if "=" not in argument and argument[:1] != "~":
             continue
         override = parse_override(argument)
         key = str(override.key_or_group)
         if key.startswith("hydra"):
-            _check_hydra(key, argument)
+            check_typed(key, argument)
             if key == "hydra/launcher":
                 if override.value() is None:
                     raise BadInput(f"{argument}: must be the name of a launcher")
                 check_installed(str(override.value()))
             continue
-        if override.is_add() or override.is_force_add() or override.is_delete():
-            raise BadInput(f"{argument}: keys cannot be added or removed")
-        if key == "work":
-            raise BadInput(f"{argument}: is set by the study; leave it out")
-        if key == "model.dropout":
-            raise BadInput(f"{argument}: use dropout=, which every model reads")
-        if isinstance(override.value(), dict) and "." not in key:
-            raise BadInput(f"{key}: set its keys one by one, such as {key}.<key>=<value>")
-        group = any((conf / key).is_dir() for conf in conf_folders())
-        if group and any(isinstance(v, NO_NAME) for v in _given_values(override)):
-            raise BadInput(f"{argument}: must be the name of a file in conf/{key}")
+        _check_key(key, override, argument, any((folder / key).is_dir() for folder in folders))
         if key in seen:
             raise BadInput(f"{argument}: {key} is given twice")
         seen.add(key)
+
+
+def _check_key(key: str, override: Override, argument: str, is_group: bool) -> None:
+    if override.is_delete() or (_adds(override) and not is_group):
+        raise BadInput(f"{argument}: keys cannot be added or removed{_where_groups_are(argument)}")
+    if key == "work":
+        raise BadInput(f"{argument}: is set by the study; leave it out")
+    if key == "model.dropout":
+        raise BadInput(f"{argument}: use dropout=, which every model reads")
+    if isinstance(override.value(), dict) and "." not in key:
+        raise BadInput(f"{key}: set its keys one by one, such as {key}.<key>=<value>")
+    if is_group and any(isinstance(v, NO_NAME) for v in _given_values(override)):
+        raise BadInput(f"{argument}: must be the name of a file in conf/{key}")
+
+
+def _adds(override: Override) -> bool:
+    return override.is_add() or override.is_force_add()
+
+
+def _where_groups_are(argument: str) -> str:
+    """Return where config files are looked for, if an argument may mean one, such as +a=b."""
+    name = argument.lstrip("+").partition("=")[0]
+    if "." in name or not argument.startswith("+"):
+        return ""
+    return f"; a file {name}/*.yaml would be looked for in ./conf, or in the folder after -cd"
 
 
 def check_installed(name: str) -> None:
@@ -84,6 +102,10 @@ def check_installed(name: str) -> None:
     extra = EXTRAS.get(name)
     if extra and not importlib.util.find_spec(f"hydra_plugins.hydra_{extra}_launcher"):
         raise BadInput(f"hydra/launcher={name}: is not installed; try uv run --extra {extra}")
+
+
+def is_sweep(argument: str) -> bool:
+    return "=" in argument and parse_override(argument).is_sweep_override()
 
 
 def _given_values(override: Override) -> Sequence[object]:
@@ -99,13 +121,3 @@ def parse_override(argument: str) -> Override:
         return OverridesParser.create().parse_override(argument)
     except HydraException as error:
         raise BadInput(f"{argument}: not Hydra's syntax ({first_line(error)})") from None
-
-
-def _check_hydra(key: str, argument: str) -> None:
-    """Raise BadInput for keys of Hydra that would have no effect here, or an unexpected one."""
-    ours = OF_OPTUNA_SWEEPER.get(key.removeprefix("hydra.sweeper."))
-    if key.startswith("hydra.sweeper.") and ours:
-        raise BadInput(f"{key} is a key of hydra-optuna-sweeper; here it is {ours}")
-    multirun = key == "hydra.mode" and argument.upper().endswith("MULTIRUN")
-    if not (multirun or key.startswith(OF_HYDRA)) or key.endswith("_target_"):
-        raise BadInput(f"{argument}: of Hydra's own keys only {', '.join(OF_HYDRA)} may be set")

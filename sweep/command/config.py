@@ -6,15 +6,16 @@ classes with `conf/`; `Config` is their root.
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from sweep.command.rate import check_rate
-from sweep.errors import BadInput, between, one_of, require
+from sweep.errors import BadInput, between, first_line, one_of, require
 from sweep.work import SECOND_METRICS
 
 MOST_TRIALS = 10_000
@@ -156,6 +157,29 @@ def typed_config(cfg: DictConfig) -> Config:
     whole = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), cfg))
     assert isinstance(whole, Config)
     return whole
+
+
+def job_config(cfg: DictConfig) -> DictConfig:
+    """Return the config without the hydra node; access to an unknown key raises an error."""
+    job = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    OmegaConf.set_struct(job, True)  # which masked_copy drops
+    for key, value in _written(OmegaConf.to_container(job, resolve=False)):
+        if "${" in value:
+            try:
+                OmegaConf.select(job, key)
+            except OmegaConfBaseException as error:
+                raise BadInput(f"{key}={value}: {first_line(error)}") from None
+    OmegaConf.resolve(job)
+    return job
+
+
+def _written(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the dotted keys of all texts in a config, as they are written."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from _written(value, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(node, str):
+        yield prefix, node
 
 
 def differing_keys(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -37,6 +37,8 @@ def _explained(error: BaseException) -> str:
             owner = key.rpartition(".")[0] if isinstance(node, DictConfig) else ""
             known = [f"{owner}.{k}".lstrip(".") for k in node or ()]
             return f"{found[1]}: {unknown_key(key, known)}"
+    if found := re.search(r"interpolation.*full_key: (\S+)", text, re.S):
+        text = f"{found[1]}: {text}"
     parts = (text,) if isinstance(error, BadInput) else (text, str(cause or ""))
     lines = [line.strip() for part in parts for line in part.splitlines()]
     return " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(NOISE)))

@@ -5,26 +5,22 @@ Everything that needs no torch is checked here, for every study, before the firs
 
 import itertools
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Override
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from sweep.command.config import MOST_TRIALS, Config, typed_config
-from sweep.command.hints import unknown_key
+from sweep.command.config import MOST_TRIALS, Config, job_config, typed_config
+from sweep.command.hydra_keys import check_composed
 from sweep.command.rate import is_rate
+from sweep.command.roles import no_such, override_key, read_roles
 from sweep.command.space import Axis, read_axis
 from sweep.errors import BadInput, between
 from sweep.work import CONFIRMATION
-
-SEARCHED = "dropout, model.* numbers, train.lr and train.weight_decay"
-EACH = "config groups, data.*, train.epochs, train.batch_size and what study.each lists"
 
 
 @dataclass(frozen=True)
@@ -102,79 +98,26 @@ def read_plans(
     loader: ConfigLoader, base: DictConfig, defaults: Sequence[str], arguments: Sequence[str]
 ) -> list[Plan]:
     """Return the studies that a command line makes; `defaults` are searched unless it sets them."""
-    parser = OverridesParser.create(loader)
-    given = parser.parse_overrides(list(arguments))
-    keys = {_override_key(override) for override in given}
-    default = [o for o in parser.parse_overrides(list(defaults)) if _override_key(o) not in keys]
-    roles: dict[str, list[Override]] = {"fixed": [], "studies": [], "searched": []}
-    for override in default + given:
-        _warn_duplicates(override)
-        roles[_role(loader, base, override)].append(override)
-    each = [_listed_choices(parser, override) for override in roles["studies"]]
-    # sorted: dropout is first, and the order on the command line changes nothing
-    searched = sorted(roles["searched"], key=_override_key)
-    if not searched or _override_key(searched[0]) != "dropout":
-        raise BadInput("hydra.sweeper.params: must hold a search for dropout")
+    roles = read_roles(loader, base, defaults, arguments)
     studies = [
-        _read_plan(loader, base, [*roles["fixed"], *combination], searched)
-        for combination in itertools.product(*each)
+        _read_plan(loader, base, [*roles.fixed, *combination], roles.searched)
+        for combination in itertools.product(*roles.each)
     ]
     for plan in studies:
-        _check_plan(plan, keys, several=len(studies) > 1)
+        check_composed(plan.cfg)
+        _check_plan(plan, roles.typed, several=len(studies) > 1)
+    _check_launchers(studies)
     return studies
 
 
-def _role(loader: ConfigLoader, base: DictConfig, override: Override) -> str:
-    """Return an override's role: fixed, searched, or studies (one for each value)."""
-    key = _override_key(override)
-    if key == "dropout":
-        return "searched"
-    if not override.is_sweep_override():
-        return "fixed"
-    if _makes_studies(loader, base, override):
-        return "studies"
-    if key.startswith("model.") or key in ("train.lr", "train.weight_decay"):
-        return "searched"
-    if OmegaConf.select(base, key, default=base) is base:
-        raise _no_such(base, override)
-    raise BadInput(
-        f"{override.input_line}: {key} cannot be swept; searched in one study: {SEARCHED}; "
-        f"one study each: {EACH}"
-    )
-
-
-def _warn_duplicates(override: Override) -> None:
-    value = override.value()
-    listed = value.list if isinstance(value, ChoiceSweep) else []
-    doubles = len(listed) - len({str(choice) for choice in listed})
-    if doubles:
-        print(f"warning: {override.input_line}: each value is used once", file=sys.stderr)
-
-
-def _override_key(override: Override) -> str:
-    return str(override.key_or_group)
-
-
-def _makes_studies(loader: ConfigLoader, base: DictConfig, override: Override) -> bool:
-    key = _override_key(override)
-    listed = base.study.each
-    if key in listed or key in ("train.epochs", "train.batch_size") or key.startswith("data."):
-        return True
-    if key in base.hydra.runtime.choices:
-        return True
-    return "." not in key and bool(loader.get_group_options(key, ObjectType.CONFIG))
-
-
-def _listed_choices(parser: OverridesParser, override: Override) -> list[Override]:
-    if not override.is_discrete_sweep():
+def _check_launchers(plans: Sequence[Plan]) -> None:
+    """Raise BadInput if a file that only some studies have names another launcher."""
+    named = {str(plan.cfg.hydra.runtime.choices["hydra/launcher"]): plan.cfg for plan in plans}
+    if len(named) > 1 or any(p.cfg.hydra.launcher != plans[0].cfg.hydra.launcher for p in plans):
         raise BadInput(
-            f"{override.input_line}: makes one study for each value, so it must be a list"
+            f"hydra/launcher={','.join(named)}: is one for all studies of a command; type it, "
+            "instead of having it in a file that is swept over"
         )
-    key = override.get_key_element()
-    choices = list(dict.fromkeys(override.sweep_string_iterator()))
-    if not choices:
-        raise BadInput(f"{override.input_line}: the list is empty")
-    return parser.parse_overrides([f"{key}={choice}" for choice in choices])
 
 
 def _read_plan(
@@ -189,44 +132,27 @@ def _read_plan(
     config = typed_config(job)
     for override in overrides:
         quoted = (override.input_line or "").partition("=")[2][:1] in ("'", '"')
-        if quoted and isinstance(OmegaConf.select(job, _override_key(override)), int | float):
+        if quoted and isinstance(OmegaConf.select(job, override_key(override)), int | float):
             raise BadInput(f"{override.input_line}: must be a number, not text in quotes")
     axes = [
-        o if isinstance(o, Axis) else read_axis(_override_key(o), o, _default_value(job, o))
+        o if isinstance(o, Axis) else read_axis(override_key(o), o, _default_value(job, o))
         for o in searched
     ]
     labels = {group: cfg.hydra.runtime.choices[group] for group in ("model", "data")}
     return Plan(loader, base, lines, tuple(axes), cfg, config, labels)
 
 
-def job_config(cfg: DictConfig) -> DictConfig:
-    """Return the config without the hydra node; access to an unknown key raises an error."""
-    job = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-    OmegaConf.set_struct(job, True)  # which masked_copy drops
-    OmegaConf.resolve(job)
-    return job
-
-
 def _default_value(job: DictConfig, override: Override) -> Any:
     """Return the value that the key has without the search."""
-    if OmegaConf.select(job, _override_key(override), default=job) is job:
-        raise _no_such(job, override)
-    return OmegaConf.select(job, _override_key(override))
+    if OmegaConf.select(job, override_key(override), default=job) is job:
+        raise no_such(job, override)
+    return OmegaConf.select(job, override_key(override))
 
 
-def _no_such(config: DictConfig, override: Override) -> BadInput:
-    key = _override_key(override)
-    owner = key.rpartition(".")[0]
-    node = OmegaConf.select(config, owner) if owner else config
-    beside = list(node) if isinstance(node, DictConfig) else []
-    known = [f"{owner}.{name!s}".lstrip(".") for name in beside]
-    return BadInput(f"{override.input_line}: {unknown_key(key, known)}")
-
-
-def _check_plan(plan: Plan, keys: set[str], several: bool) -> None:
+def _check_plan(plan: Plan, typed: frozenset[str], several: bool) -> None:
     study, zooms = plan.config.study, plan.config.sampler.name == "zoom"
     between("trials of all lists", plan.n_trials, 1, MOST_TRIALS)
-    if plan.grid and "study.n_trials" in keys and study.n_trials != plan.n_trials:
+    if plan.grid and "study.n_trials" in typed and study.n_trials != plan.n_trials:
         raise BadInput(
             f"study.n_trials={study.n_trials}: the lists make {plan.n_trials} trials, each once"
         )
@@ -246,9 +172,9 @@ def _check_plan(plan: Plan, keys: set[str], several: bool) -> None:
             "study.robustness=true: repeats the confirmation, "
             "so study.confirm and study.baseline must be true"
         )
-    if not plan.grid and len(plan.axes) > 1 and "sampler" in keys and zooms:
+    if not plan.grid and len(plan.axes) > 1 and "sampler" in typed and zooms:
         raise BadInput("sampler=zoom: searches only dropout; use tpe, gp, qmc or random")
-    if several and study.name is not None and "study.name" in keys:
+    if several and study.name is not None and "study.name" in typed:
         raise BadInput(f"study.name={study.name}: names one study, but the command makes several")
     for key in study.each:
         known = OmegaConf.select(plan.cfg, key, default=plan) is not plan  # may be null

@@ -1,18 +1,24 @@
-"""Hydra inside a program that is not a command, and which may use Hydra itself."""
+"""Hydra inside this process: that of a command, or of a program that may use Hydra itself."""
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from hydra import initialize_config_dir
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobRuntime
-from hydra.types import TaskFunction
-from hydra.version import VersionBase
+from hydra.types import RunMode, TaskFunction
+from hydra.version import VersionBase, setbase
+from omegaconf import DictConfig
 
-from sweep.places import CONF, PRIMARY
+from sweep.command.flags import Source
+from sweep.command.hydra_keys import check_composed
+from sweep.places import CONF
 
 
 def allow_schemas() -> None:
@@ -20,22 +26,53 @@ def allow_schemas() -> None:
     warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against")
 
 
-def multirun(task: TaskFunction, overrides: list[str]) -> Any:
-    """Return what the sweeper returns for these overrides, as `hydra.main` would call it."""
-    allow_schemas()
-    with _put_back(), initialize_config_dir(str(CONF), version_base="1.3", job_name="find"):
-        hydra = GlobalHydra.instance().hydra
-        assert hydra
-        return hydra.multirun(PRIMARY, task, overrides, with_log_configuration=False)
+def multirun(task: TaskFunction, overrides: Sequence[str], source: Source, log: bool) -> Any:
+    """Return what the sweeper returns; raise BadInput if a config file sets what it may not.
+
+    log: whether Python's root logger becomes as the config says.
+    """
+    given = list(overrides)
+    with _hydra(source) as hydra:
+        config = hydra.compose_config(source.name, given, RunMode.MULTIRUN)
+        check_composed(config)  # before callbacks and loggers are made
+        HydraConfig.instance().set_config(config)  # for interpolations such as ${hydra:job.name}
+        return hydra.multirun(source.name, task, given, with_log_configuration=log)
+
+
+def compose(overrides: Sequence[str], source: Source) -> DictConfig:
+    """Return the config of one training, Hydra's own node with it."""
+    with _hydra(source) as hydra:
+        return hydra.compose_config(source.name, list(overrides), RunMode.RUN)
 
 
 @contextmanager
-def _put_back() -> Iterator[None]:
+def _hydra(source: Source) -> Iterator[Hydra]:
+    allow_schemas()
+    setbase("1.3")
+    GlobalHydra.instance().clear()
+    try:
+        yield Hydra.create_main_hydra2("run", _search_path(source))
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def _search_path(source: Source) -> ConfigSearchPath:
+    path = create_config_search_path(str(source.path))
+    if source.before:
+        path.prepend("command-line", f"file://{source.before}", SearchPathQuery("schema"))
+    if source.path != CONF:  # for what the user's has not
+        path.append("sweep", str(CONF))
+    return path
+
+
+@contextmanager
+def put_back() -> Iterator[None]:
     """Put back what the program had set in Hydra, in Optuna and in Python's root logger."""
     import optuna  # which takes its time, and `sweep.run` does without at first
 
     theirs, base, job = GlobalHydra.instance(), VersionBase.instance(), JobRuntime.instance()
     hydra, version, name = theirs.hydra, base.getbase(), job.get("name")
+    composed = HydraConfig.instance().cfg
     root, verbosity = logging.getLogger(), optuna.logging.get_verbosity()
     handlers, level = list(root.handlers), root.level
     theirs.clear()
@@ -46,6 +83,7 @@ def _put_back() -> Iterator[None]:
         GlobalHydra.set_instance(theirs)
         base.version_base = version
         job.set("name", name)
+        HydraConfig.instance().cfg = composed
         for handler in root.handlers:
             if handler not in handlers:
                 handler.close()

@@ -14,10 +14,12 @@ from hydra.core.override_parser.types import (
     QuotedString,
     RangeSweep,
 )
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from sweep.command.config import MOST_TRIALS, TrainConfig
 from sweep.command.rate import check_rate, is_rate
-from sweep.errors import BadInput, between
+from sweep.errors import BadInput, between, first_line
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -150,6 +152,8 @@ def exact_range(key: str, value: RangeSweep) -> list[Number]:
 def _typed_number(key: str, value: Any, kind: type) -> Number:
     if isinstance(value, IntervalSweep):
         raise BadInput(f"{key}: an interval cannot be in a list")
+    if isinstance(value, str) and value.startswith("${"):
+        value = _resolved(key, value)
     if isinstance(value, QuotedString | bool | str) or value is None:
         raise BadInput(f"{key}={value}: must be a number")
     if not isinstance(value, int | float) or not math.isfinite(value):
@@ -166,3 +170,12 @@ def _check_number(key: str, number: Number) -> None:
     elif key.startswith("train."):
         changed: dict[str, Any] = {key.removeprefix("train."): number}
         TrainConfig(**changed)
+
+
+def _resolved(key: str, value: str) -> Any:
+    """Return the number that an interpolation such as ${oc.env:RATE} stands for."""
+    try:
+        text = OmegaConf.create({"value": value}).value
+        return float(text) if isinstance(text, str) else text
+    except (OmegaConfBaseException, ValueError) as error:
+        raise BadInput(f"{key}={value}: must be a number ({first_line(error)})") from None

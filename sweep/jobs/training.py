@@ -4,7 +4,6 @@
 launched (sweep/study/studies.py), so that the jobs of several studies can share one launch.
 """
 
-import re
 import sys
 from collections import Counter
 from collections.abc import Generator, Iterable, Mapping
@@ -13,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sweep.command.arguments import hydra_quoted
 from sweep.command.plan import Plan
 from sweep.command.rate import is_rate
 from sweep.errors import SweepFailed, Unreachable
@@ -226,11 +226,6 @@ class Training:
                     redraw_curves(self.folder, self.plan.config, end.outcomes())
         if isinstance(end, DeviceLost):
             raise SweepFailed(f"the device is lost: see {folder}/job.log; {RESUME}")
-
-
-def hydra_quoted(path: str) -> str:
-    """Put a path into Hydra's quotes, in which only a backslash before a quote must be doubled."""
-    return re.sub(r"(\\+)(?='|$)", r"\1\1", path).replace("'", "\\'")
 
 
 def _learn_ways(

@@ -7,8 +7,7 @@ from contextlib import ExitStack, closing, contextmanager
 import optuna
 from omegaconf import OmegaConf
 
-from sweep.command.config import differing_keys
-from sweep.command.plan import job_config
+from sweep.command.config import differing_keys, job_config
 from sweep.errors import BadInput, Unreachable, mask_passwords
 from sweep.jobs.launcher import Launcher
 from sweep.jobs.training import Training

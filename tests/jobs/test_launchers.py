@@ -17,11 +17,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.trial import TrialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from sweep.command.arguments import check_installed
+from sweep.command.arguments import check_installed, hydra_quoted
 from sweep.errors import BadInput, Revoked, SweepFailed, Unreachable
 from sweep.jobs import claim, job, training
 from sweep.jobs.partition import partition
-from sweep.jobs.training import Training, hydra_quoted
+from sweep.jobs.training import Training
 from sweep.work import Trial
 from tests.command.test_command import ROOT, command, start
 from tests.conftest import job_folders, load_study

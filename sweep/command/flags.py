@@ -1,0 +1,69 @@
+"""Hydra's flags, which may stand anywhere between the settings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from hydra._internal.utils import get_args_parser
+
+from sweep.errors import BadInput
+from sweep.places import CONF, PRIMARY
+
+KNOWN = (
+    *("--cfg", "-c", "--resolve", "--package", "-p", "--info", "-i", "--hydra-help", "--version"),
+    *("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
+    *("--shell-completion", "-sc"),
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the primary config is looked for."""
+
+    name: str = PRIMARY  # --config-name
+    path: Path = CONF  # --config-path
+    before: Path | None = None  # --config-dir, looked into before the path
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders that this names, beside those that are looked into anyway."""
+        return [self.path, *([self.before] if self.before else [])]
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A command line taken apart."""
+
+    flags: tuple[str, ...]  # with their values, in the order typed
+    overrides: tuple[str, ...]
+    source: Source
+    shows: bool  # whether Hydra is asked to print something rather than to run
+
+
+def read_flags(arguments: Sequence[str]) -> Typed:
+    """Tell flags from settings; raise BadInput for a flag that is unknown or lacks its value."""
+    for argument in arguments:
+        if argument in ("--run", "-r", "--experimental-rerun"):
+            raise BadInput(f"{argument}: a study is a multirun; leave it out")
+        if argument.startswith("-") and argument.partition("=")[0] not in KNOWN:
+            raise BadInput(f"{argument}: unknown flag; settings are <key>=<value>, see --help")
+    parser = get_args_parser()
+    parser.error = _refuse  # type: ignore[method-assign]
+    given = parser.parse_intermixed_args(list(arguments))
+    overrides = tuple(given.overrides)
+    source = Source(
+        given.config_name or PRIMARY,
+        Path(given.config_path).resolve() if given.config_path else CONF,
+        Path(given.config_dir).resolve() if given.config_dir else None,
+    )
+    for flag, folder in (("--config-path", source.path), ("--config-dir", source.before)):
+        if folder and not folder.is_dir():
+            raise BadInput(f"{flag}={folder}: is not a folder")
+    flags = tuple(argument for argument in arguments if argument not in overrides)
+    shows = bool(given.cfg or given.info or given.hydra_help or given.shell_completion)
+    return Typed(flags, overrides, source, shows)
+
+
+def _refuse(message: str) -> NoReturn:
+    raise BadInput(message)

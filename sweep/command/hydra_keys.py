@@ -1,0 +1,93 @@
+"""Hydra's own keys: which of them may be set, whether typed or in a config file."""
+
+from typing import Any, NoReturn
+
+from hydra.conf import HydraConf
+from omegaconf import DictConfig, OmegaConf
+
+from sweep.command.config import SweeperConfig, differing_keys
+from sweep.errors import BadInput
+from sweep.places import CONF, PRIMARY
+
+OF_OPTUNA_SWEEPER = {  # its keys -> ours
+    "n_trials": "study.n_trials=...",
+    "study_name": "study.name=...",
+    "storage": "study.storage=...",
+    "sampler": "sampler=...",
+    "n_jobs": "hydra/launcher=joblib",
+    "direction": "nothing: the validation loss is minimised",
+    "max_failure_rate": "nothing: a failed trial never stops the others",
+    "search_space": "the override syntax, such as dropout=interval(0,0.8)",
+}
+SETTABLE = (
+    "hydra/launcher",
+    "hydra.launcher.",
+    "hydra.sweep.dir",
+    "hydra.searchpath",
+    "hydra.verbose",
+)
+IN_FILES = (  # what a config file may set, what has no effect, and what Hydra sets itself
+    *("launcher.", "sweep.dir", "searchpath", "verbose", "sweeper.params", "sweeper.several"),
+    *("defaults.", "env.", "run.", "help.", "hydra_help.", "runtime.", "overrides."),
+    *("job.name", "job.override_dirname", "job.id", "job.num", "job.config_name"),
+)
+LAUNCHERS = ("hydra_plugins.", "hydra._internal.core_plugins.")  # where Hydra looks for them
+
+
+def check_typed(key: str, argument: str) -> None:
+    """Raise BadInput for keys of Hydra that would have no effect here, or an unexpected one."""
+    ours = OF_OPTUNA_SWEEPER.get(key.removeprefix("hydra.sweeper."))
+    if key.startswith("hydra.sweeper.") and ours:
+        raise BadInput(f"{key} is a key of hydra-optuna-sweeper; here it is {ours}")
+    multirun = key == "hydra.mode" and argument.upper().endswith("MULTIRUN")
+    if not (multirun or key.startswith(SETTABLE)) or key.endswith("_target_"):
+        raise BadInput(f"{argument}: of Hydra's own keys only {', '.join(SETTABLE)} may be set")
+
+
+def check_composed(config: DictConfig) -> None:
+    """Raise BadInput if config files set what a command line may not."""
+    given, ours = _plain(config.hydra), _own_node()
+    sweeper = given["sweeper"].get("_target_")
+    if sweeper != SweeperConfig._target_:
+        must = f"must be {SweeperConfig._target_}"
+        hint = f"begin the defaults list of your config with {PRIMARY}"
+        raise BadInput(f"hydra.sweeper._target_={sweeper}: {must}; {hint}")
+    for key in differing_keys(ours, given):
+        if not f"{key}.".startswith(IN_FILES):
+            _refuse(f"hydra.{key}", _at(given, key))
+    launcher = str(given["launcher"].get("_target_"))
+    if not launcher.startswith(LAUNCHERS):
+        raise BadInput(f"hydra.launcher._target_={launcher}: must be a launcher of Hydra's")
+
+
+def _refuse(key: str, value: Any) -> NoReturn:
+    if key == "hydra.mode":
+        raise BadInput(
+            f"{key}={getattr(value, 'name', value)}: a study is a multirun; leave it out"
+        )
+    raise BadInput(
+        f"{key}={value}: of Hydra's own keys a config file may set only hydra/launcher, "
+        "hydra.launcher, hydra.sweep.dir, hydra.sweeper.params, hydra.searchpath and hydra.verbose"
+    )
+
+
+def _at(node: Any, key: str) -> Any:
+    """Return the value at a dotted key as it is written, interpolations too."""
+    for name in key.split("."):
+        node = node.get(name) if isinstance(node, dict) else None
+    return node
+
+
+def _own_node() -> dict[str, Any]:
+    """Return the hydra node as this project's own files make it."""
+    logging = {
+        group: OmegaConf.load(CONF / "hydra" / group / "quiet.yaml")
+        for group in ("hydra_logging", "job_logging")
+    }
+    files = OmegaConf.load(CONF / f"{PRIMARY}.yaml").hydra
+    sweeper = {"sweeper": OmegaConf.structured(SweeperConfig)}
+    return _plain(OmegaConf.merge(OmegaConf.structured(HydraConf), sweeper, files, logging))
+
+
+def _plain(node: Any) -> dict[str, Any]:
+    return OmegaConf.to_container(node, resolve=False)  # type: ignore[return-value]
