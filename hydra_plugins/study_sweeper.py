@@ -8,6 +8,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+import sweep.command.config  # noqa: F401, which makes the schemas of conf/ known to Hydra
 from sweep.errors import BadInput
 
 

@@ -19,13 +19,16 @@ from sweep.errors import BadInput, Unreachable
 
 def exit_code(work: Callable[[], int]) -> int:
     """Run a command; return its exit code, or 2, 3, 130 or 143 if an error or a signal ended it."""
-    full = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    before = os.environ.get("HYDRA_FULL_ERROR", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of printing and exiting
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # prints "?" if a terminal knows only ASCII
-    with lasting_streams():
-        return _code_of(work, full)
+    try:
+        with lasting_streams():
+            return _code_of(work, full=before == "1")
+    finally:
+        os.environ["HYDRA_FULL_ERROR"] = before
 
 
 def _code_of(work: Callable[[], int], full: bool) -> int:

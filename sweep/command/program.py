@@ -58,10 +58,10 @@ def _hydra(source: Source) -> Iterator[Hydra]:
 
 def _search_path(source: Source) -> ConfigSearchPath:
     path = create_config_search_path(str(source.path))
-    if source.before:
-        path.prepend("command-line", f"file://{source.before}", SearchPathQuery("schema"))
-    if source.path != CONF:  # for what the user's has not
-        path.append("sweep", str(CONF))
+    # the house's last, for what the user's has not; Hydra's own schemas must follow
+    for place in (source.before, CONF if source.path != CONF else None):
+        if place:
+            path.prepend("command-line", f"file://{place}", SearchPathQuery("schema"))
     return path
 
 

@@ -195,7 +195,7 @@ class Training:
         places = {"hydra.sweep.dir": str(self.folder.parent)}  # as the study's process sees them
         root = self.plan.config.data.get("root")
         if isinstance(root, str) and "://" not in root:
-            places["data.root"] = str(Path(root).resolve())
+            places["data.root"] = str(Path(root).expanduser().resolve())
             given = [o for o in given if not o.startswith("data.root=")]
         env = [f"++hydra.job.env_set.{key}='{value}'" for key, value in self.launcher.env.items()]
         places_of = [f"{key}='{hydra_quoted(place)}'" for key, place in places.items()]

@@ -68,7 +68,7 @@ def prepare_study(plan: Plan, launcher: Launcher) -> Prepared:
     whole = study_fingerprint(plan, samples.sha256)
     made = f"{plan.labels['model']}-{plan.labels['data']}-{sha256_of(whole)[:8]}"
     study_name = config.study.name or made.replace("/", "-")  # of a group in a group
-    folder = Path(plan.cfg.hydra.sweep.dir).resolve() / study_name
+    folder = Path(plan.cfg.hydra.sweep.dir).expanduser().resolve() / study_name
     require("${" not in str(folder), "hydra.sweep.dir", folder, "must not hold ${")
     guess = constant_guess(samples.val.targets, config.train)
     code = study_sources(targets)

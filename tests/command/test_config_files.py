@@ -1,0 +1,167 @@
+"""Config files of the user's own: what they may set, and where they are looked for."""
+
+import subprocess
+import sys
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from sweep.run import main
+from tests.command.test_command import ROOT, command, is_one_line
+
+TINY = """
+data: {n_train: 200, n_val: 100}
+model: {width: 16}
+train: {epochs: 1, device: cpu}
+study: {seeds: 2, confirm: false, name: tiny}
+"""
+OWN = "defaults:\n  - dropout_sweep\n  - override data: mnist5k\n  - _self_\n" + TINY
+EXPERIMENT = "# @package _global_\ndefaults:\n  - override /data: mnist5k\n" + TINY
+REFUSED = {  # of hydra: -> what is said
+    "mode: RUN": "hydra.mode=RUN: a study is a multirun; leave it out",
+    "sweep: {subdir: '${hydra.job.num}'}": "hydra.sweep.subdir=${hydra.job.num}: of Hydra's own",
+    "sweeper: {_target_: os.system}": "hydra.sweeper._target_=os.system: must be hydra_plugins.",
+    "launcher: {_target_: os.system}": "hydra.launcher._target_=os.system: must be a launcher",
+    "callbacks: {x: {_target_: os.system, command: touch here}}": "hydra.callbacks.x=",
+    "job: {chdir: true}": "hydra.job.chdir=True: of Hydra's own keys",
+    "job: {env_set: {A: b}}": "hydra.job.env_set.A=b: of Hydra's own keys",
+    "output_subdir: null": "hydra.output_subdir=None: of Hydra's own keys",
+    "job_logging: {handlers: {file: {filename: here}}}": "hydra.job_logging.handlers.file.filename",
+    "hydra_logging: {handlers: {x: {class: logging.FileHandler, filename: here}}}": "hydra_logging",
+}
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Return a function that runs a command in tmp_path/here, beside tmp_path/conf and others."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+
+    def typed(*arguments):
+        monkeypatch.setattr(sys, "argv", ["sweep.run", *arguments])
+        code = main()
+        GlobalHydra.instance().clear()
+        return (code, *capsys.readouterr())
+
+    return typed
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+@pytest.mark.parametrize(("line", "complaint"), REFUSED.items(), ids=REFUSED)
+def test_a_file_may_set_no_more_than_is_typed(run, tmp_path, line, complaint):
+    write(tmp_path / "mine" / "own.yaml", f"{OWN}hydra:\n  {line}\n")
+    is_one_line(*run("dropout=0.0,0.2", "-cd", "../mine", "-cn", "own"), complaint)
+    assert list((tmp_path / "here").iterdir()) == []
+    write(tmp_path / "here" / "conf" / "experiment" / "x.yaml", f"{EXPERIMENT}hydra:\n  {line}\n")
+    write(tmp_path / "here" / "conf" / "experiment" / "y.yaml", EXPERIMENT)
+    is_one_line(*run("dropout=0.0,0.2", "+experiment=x"), complaint)
+    is_one_line(*run("dropout=0.0,0.2", "+experiment=y,x"), complaint)
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["conf"]
+
+
+def test_a_file_may_set_what_is_typed_and_the_search(run, tmp_path):
+    hydra = (
+        "hydra: {sweep: {dir: ./there}, sweeper: {params: {dropout: '0.0,0.3'}}, verbose: false}"
+    )
+    write(tmp_path / "mine" / "own.yaml", f"{OWN}{hydra}\n")
+    code, out, err = run("-cn", "own", "-cd", "../mine")
+    assert code == 0 and "  0.3 " in out, err
+    assert (tmp_path / "here" / "there" / "tiny" / "study.db").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["data=mnist5k", "-cn", "own", "dropout=0.0,0.2", "-cd", "../mine", "study.name=b"],
+        ["-cn=own", "study.name=b", "--config-dir=../mine", "dropout=0.0,0.2"],
+        ["study.name=b", "-cp", "../mine", "-cn", "own", "dropout=0.0,0.2"],
+        ["+experiment=x", "study.name=b", "dropout=0.0,0.2"],
+        ["study.name=b", "dropout=0.0,0.2", "-cd", "../mine", "+experiment=z"],
+    ],
+)
+def test_flags_and_groups_may_stand_anywhere(run, tmp_path, arguments):
+    write(tmp_path / "mine" / "own.yaml", OWN)
+    write(tmp_path / "mine" / "experiment" / "z.yaml", EXPERIMENT)
+    write(tmp_path / "here" / "conf" / "experiment" / "x.yaml", EXPERIMENT)
+    code, out, err = run(*arguments)
+    assert code == 0 and "  0.2 " in out, err
+    assert (tmp_path / "here" / "runs" / "b" / "study.db").exists()
+
+
+def test_a_launcher_named_in_a_file_that_is_swept_over_is_refused(run, tmp_path):
+    write(tmp_path / "here" / "conf" / "experiment" / "x.yaml", EXPERIMENT)
+    joblib = EXPERIMENT.replace("mnist5k\n", "mnist5k\n  - override /hydra/launcher: joblib\n")
+    write(tmp_path / "here" / "conf" / "experiment" / "y.yaml", joblib.replace("tiny", "other"))
+    done = run("dropout=0.0,0.2", "+experiment=x,y")
+    is_one_line(*done, "hydra/launcher=basic,joblib: is one for all studies of a command")
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["conf"]
+
+
+def test_what_is_shown_may_hold_a_search(run):
+    code, out, err = run("dropout=0.0,0.2", "--cfg", "job", "train.lr=0.5", "model=mlp,cnn")
+    assert code == 0 and "lr: 0.5" in out and "models.mlp.MLP" in out
+    assert err.splitlines() == [
+        "dropout=0.0,0.2: is searched; what is shown is the default",
+        "model=mlp,cnn: is searched; what is shown is the default",
+    ]
+
+
+COMPOSED = """
+from hydra import compose, initialize_config_dir
+with initialize_config_dir({conf!r}, version_base="1.3"):
+    print(compose("dropout_sweep", ["model=cnn"]).model._target_)
+"""
+
+
+def test_a_program_composes_our_config_without_importing_anything_of_ours(tmp_path):
+    program = [sys.executable, "-c", COMPOSED.format(conf=str(ROOT / "conf"))]
+    done = subprocess.run(
+        program, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert done.stdout == "models.cnn.CNN\n", done.stderr
+
+
+INTERPOLATED = [
+    ("dropout=0.0,${oc.env:RATE}", None),
+    ("hydra.sweep.dir=${hydra:runtime.cwd}/runs", None),
+    ("hydra.sweep.dir=${hydra.runtime.cwd}/runs", None),
+    ("dropout=${oc.env:NONE}", "dropout=${oc.env:NONE}: must be a number (KeyError"),
+    ("train.lr=${oc.env:NONE}", "train.lr=${oc.env:NONE}: KeyError raised while resolving"),
+    ("hydra.sweep.dir=${oc.env:NONE}", "hydra.sweep.dir"),
+    ("model.width=${train.nope}", "model.width=${train.nope}: Interpolation key 'train.nope'"),
+]
+
+
+@pytest.mark.parametrize(("argument", "complaint"), INTERPOLATED)
+def test_interpolations_work_or_are_refused_by_their_key(
+    run, tmp_path, monkeypatch, argument, complaint
+):
+    monkeypatch.setenv("RATE", "0.2")
+    write(tmp_path / "mine" / "own.yaml", OWN)
+    given = [] if argument.startswith("dropout") else ["dropout=0.0,0.2"]
+    code, out, err = run("-cd", "../mine", "-cn", "own", argument, *given)
+    if complaint:
+        is_one_line(code, out, err, complaint)
+    else:
+        assert code == 0 and "  0.2 " in out, err
+        assert (tmp_path / "here" / "runs" / "tiny" / "study.db").exists()
+
+
+@pytest.mark.parametrize("argument", ["hydra.sweep.dir=~/runs", "'hydra.sweep.dir=\"~/runs\"'"])
+def test_the_home_folder_is_meant_by_its_sign(tmp_path, argument):
+    write(tmp_path / "mine" / "own.yaml", OWN)
+    home = tmp_path / "it's home"
+    (tmp_path / "here").mkdir()
+    code, _, err = command(
+        tmp_path / "here",
+        *("-cd", "../mine", "-cn", "own", "dropout=0.0,0.2", argument.strip("'")),
+        HOME=str(home),
+    )
+    assert code == 0, err
+    assert (home / "runs" / "tiny" / "study.db").exists()
+    assert list((tmp_path / "here").iterdir()) == []
