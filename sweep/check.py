@@ -5,6 +5,11 @@ Takes those overrides of sweep.run that set the model, the data and the training
     python -m sweep.check model=cnn train.device=cuda
 """
 
+from sweep.stop import leave, quiet_start
+
+if __name__ == "__main__":
+    quiet_start()  # before what takes seconds to import
+
 import statistics
 import sys
 import time
@@ -140,4 +145,4 @@ def seconds_of(work: Callable[[], object], device: torch.device) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

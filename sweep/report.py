@@ -4,6 +4,11 @@ python -m sweep.report runs/<study>                       print and redraw it, a
 python -m sweep.report runs/<study> study.storage=<URL>   the same for a study in a database
 """
 
+from sweep.stop import leave, quiet_start
+
+if __name__ == "__main__":
+    quiet_start()  # before what takes seconds to import
+
 import sys
 from pathlib import Path
 
@@ -48,4 +53,4 @@ def report_again(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweep.command.streams import lasting_streams
+from sweep.stop import leave, quiet_start
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -65,4 +66,5 @@ def _show(typed: "Typed") -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    quiet_start()
+    leave(main())

@@ -32,18 +32,18 @@ def exit_code(work: Callable[[], int]) -> int:
 
 
 def _code_of(work: Callable[[], int], full: bool) -> int:
-    try:
-        with stop.signals_heard():
+    with stop.signals_heard():
+        try:
             return work()
-    except KeyboardInterrupt:
-        print("\ninterrupted; run the same command to resume", file=sys.stderr)
-        return 143 if stop.asked_by == signal.SIGTERM else 130
-    except Exception as error:
-        told = in_one_line(error)
-        if full or told is None:
-            raise
-        print(f"error: {told}", file=sys.stderr)
-        return 3 if isinstance(told, Unreachable) else 2
+        except KeyboardInterrupt:
+            print(stop.LINE, file=sys.stderr)
+            return 143 if stop.asked_by == signal.SIGTERM else 130
+        except Exception as error:
+            told = in_one_line(error)
+            if full or told is None:
+                raise
+            print(f"error: {told}", file=sys.stderr)
+            return 3 if isinstance(told, Unreachable) else 2
 
 
 def in_one_line(error: Exception) -> BadInput | Unreachable | None:

@@ -349,3 +349,19 @@ def test_interrupted_and_gone_on(tmp_path, number, code):
     _, err = process.communicate(timeout=60)
     assert process.returncode == code and time.monotonic() - begin < 10
     assert "run the same command to resume" in err and "Traceback" not in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_interrupt_is_one_line_whenever_it_comes(tmp_path, times):
+    arguments = ["dropout=0.0,0.25", "study.name=mine", *TINY[1:4], "data=mnist5k"]
+    for tenths in range(3, 60, 6):
+        process = start(tmp_path, *arguments, "train.epochs=100000")
+        time.sleep(tenths / 10)
+        for _ in range(times):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.05)
+        out, err = process.communicate(timeout=60)
+        # -2: before there is anything to resume, Python itself ends by the signal
+        assert process.returncode in (130, -2) and not out, err
+        assert "Traceback" not in err and err.count("interrupted; run the same command") == 1, err
