@@ -17,8 +17,8 @@ from sweep.command.exits import exit_code
 from sweep.command.streams import lasting_streams
 from sweep.errors import BadInput
 from sweep.show.markdown import terminal_text, write_report
-from sweep.study.fingerprint import RECORDS
 from sweep.study.storage import load_study, sqlite_url
+from sweep.study.touched import check_described, check_untouched
 
 
 def main() -> int:
@@ -41,9 +41,9 @@ def report_again(arguments: list[str]) -> int:
         hint = "not a study folder: give runs/<study> with a study.db, or add study.storage=<URL>"
         raise BadInput(f"{' '.join(arguments)}: {hint}")
     study = load_study(url, folder.name, alone=not rest)
+    check_untouched(study, folder, url if rest else None)
+    check_described(study)
     trained = [trial.user_attrs.get("trained") for trial in study.get_trials(deepcopy=False)]
-    if study.user_attrs.get("fingerprint", {}).get("records") != RECORDS:
-        raise BadInput(f"{folder.name}: was begun with an older version; run its command again")
     if not any(trained):
         print(f"{folder.name}: no trial is finished yet")
         return 0

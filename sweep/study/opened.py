@@ -19,6 +19,7 @@ from sweep.study.preparation import Prepared
 from sweep.study.sources import changed_sources
 from sweep.study.storage import create_database, name_value, open_study, sqlite_url
 from sweep.study.study import StudyRun
+from sweep.study.touched import check_untouched
 
 
 @contextmanager
@@ -49,17 +50,16 @@ def open_study_run(prepared: Prepared, launcher: Launcher, bar: Bar) -> Iterator
 
 
 def _check_same(study: optuna.Study, prepared: Prepared) -> None:
-    """Raise BadInput if the storage has another study of this name, or one that others write."""
+    """Raise BadInput if the storage has another study of this name, or one that others wrote in."""
     key = f"study.name={prepared.name}"
-    trials = study.get_trials(deepcopy=False)
-    if unfinished := [t for t in trials if not t.state.is_finished()]:
-        begun = f"its trial {unfinished[0].number} was begun by another program"
-        raise BadInput(f"{key}: {begun}; choose another")
+    if "fingerprint" in study.user_attrs:
+        check_untouched(study, prepared.folder, prepared.plan.config.study.storage)
     stored = study.user_attrs.get("fingerprint", prepared.fingerprint)
     if stored != prepared.fingerprint:
         keys = ", ".join(differing_keys(stored, prepared.fingerprint))
         raise BadInput(f"{key}: already exists with a different {keys}; choose another name")
     begun_with = study.user_attrs.get("sources", prepared.sources)
+    trials = study.get_trials(deepcopy=False)
     if trials and (changed := ", ".join(changed_sources(begun_with, prepared.sources))):
         advice = "put it back, or start another study with study.name=<another>"
         raise BadInput(f"{key}: {changed} since it began; {advice}")
@@ -73,7 +73,6 @@ def _describe_study(study: optuna.Study, prepared: Prepared, url: str) -> None:
         keys = ", ".join(differing_keys(made_with, now))
         print(f"warning: {prepared.name} was begun with a different {keys}", file=sys.stderr)
     name_value(study, plan.config.study.metric)
-    study.set_user_attr("fingerprint", prepared.fingerprint)
     study.set_user_attr("versions", made_with)
     study.set_user_attr("sources", prepared.sources)
     config = job_config(plan.cfg)
@@ -81,3 +80,4 @@ def _describe_study(study: optuna.Study, prepared: Prepared, url: str) -> None:
     study.set_user_attr("config", OmegaConf.to_container(config))
     study.set_user_attr("warnings", list(prepared.warnings))
     study.set_user_attr("guess", prepared.guess)
+    study.set_user_attr("fingerprint", prepared.fingerprint)  # the last: it says that all is there

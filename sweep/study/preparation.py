@@ -1,5 +1,6 @@
 """A study before it is opened: all that can be checked without writing anything."""
 
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from sweep.errors import BadInput, DataUnavailable, require
 from sweep.jobs.launcher import Launcher
 from sweep.study.fingerprint import sha256_of, study_fingerprint
 from sweep.study.sources import study_sources
+from sweep.study.storage import sqlite_url
 from sweep.workload.data import Data, load_data, load_test_split
 from sweep.workload.local import is_local
 from sweep.workload.model import check_numbers
@@ -66,13 +68,19 @@ def prepare_study(plan: Plan, launcher: Launcher) -> Prepared:
         load_test_split(config.data, samples)  # only to see whether it can be read
     warnings += try_out(config.model, plan.axes, samples, config.train, metric)
     whole = study_fingerprint(plan, samples.sha256)
-    made = f"{plan.labels['model']}-{plan.labels['data']}-{sha256_of(whole)[:8]}"
-    study_name = config.study.name or made.replace("/", "-")  # of a group in a group
+    study_name = config.study.name or _made_name(plan, sha256_of(whole))
     folder = Path(plan.cfg.hydra.sweep.dir).expanduser().resolve() / study_name
     require("${" not in str(folder), "hydra.sweep.dir", folder, "must not hold ${")
+    sqlite_url(folder)  # which not every name can become
     guess = constant_guess(samples.val.targets, config.train)
     code = study_sources(targets)
     return Prepared(plan, study_name, folder, device, whole, code, tuple(warnings), second, guess)
+
+
+def _made_name(plan: Plan, digest: str) -> str:
+    """Return a study's name, of the letters that a typed one may have; labels may have others."""
+    label = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{plan.labels['model']}-{plan.labels['data']}")
+    return f"{label[:55].lstrip('.-')}-{digest[:8]}"
 
 
 def _named_code(config: Config) -> list[str]:

@@ -26,7 +26,12 @@ BUSY = 60  # seconds that SQLite waits for another process by itself
 
 
 def sqlite_url(path: Path) -> str:
-    """Return the URL of a file, whatever is in its name."""
+    """Return the URL of a file, whatever is in its name that Python can read."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown, how = os.fsencode(path).decode(errors="replace"), "LC_ALL=C.UTF-8 or PYTHONUTF8=1"
+        raise BadInput(f"{shown}: Python reads file names as ASCII here; set {how}") from None
     return URL.create("sqlite", database=str(path)).render_as_string()
 
 

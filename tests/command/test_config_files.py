@@ -1,5 +1,6 @@
 """Config files of the user's own: what they may set, and where they are looked for."""
 
+import re
 import subprocess
 import sys
 
@@ -165,3 +166,22 @@ def test_the_home_folder_is_meant_by_its_sign(tmp_path, argument):
     assert code == 0, err
     assert (home / "runs" / "tiny" / "study.db").exists()
     assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_a_name_is_made_of_letters_whatever_a_file_is_called(run, tmp_path):
+    model = "_target_: models.mlp.MLP\nwidth: 16\ndepth: 1\ninput_dropout: 0.0\n"
+    write(tmp_path / "here" / "conf" / "model" / "mein nétz%2.yaml", model)
+    write(tmp_path / "mine" / "own.yaml", OWN.replace(", name: tiny", ""))
+    code, out, err = run("-cn", "own", "-cd", "../mine", "model='mein nétz%2'", "dropout=0.0,0.2")
+    assert code == 0 and "  0.2 " in out, err
+    (folder,) = (tmp_path / "here" / "runs").iterdir()
+    assert re.fullmatch(r"mein-n-tz-2-mnist5k-\w{8}", folder.name)
+
+
+def test_a_folder_that_python_cannot_read_is_one_line(tmp_path):
+    (tmp_path / "Übung").mkdir()
+    arguments = ["dropout=0.0,0.2", "data=mnist5k", "data.n_train=200", "train.epochs=1"]
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    code, out, err = command(tmp_path / "Übung", *arguments, **ascii_only)
+    is_one_line(code, out, err, "Python reads file names as ASCII here; set LC_ALL=C.UTF-8")
+    assert list((tmp_path / "Übung").iterdir()) == []

@@ -1,5 +1,6 @@
 """Whose study it is: one process runs it, and only the same command continues it."""
 
+import sqlite3
 from pathlib import Path
 
 import optuna
@@ -8,7 +9,7 @@ import pytest
 from sweep import report
 from sweep.errors import BadInput
 from sweep.study.lock import folder_lock
-from tests.conftest import values
+from tests.conftest import job_folders, load_study, values
 
 
 def test_a_typed_name_with_another_fingerprint_is_refused(sweep):
@@ -87,3 +88,96 @@ def test_but_one_that_hydra_would_take_for_an_interpolation(sweep, tmp_path, mon
 
 def test_rates_that_differ_in_the_last_digit_are_other_studies(sweep):
     assert sweep("dropout=0.1234567") != sweep("dropout=0.1234568")
+
+
+def told(study):
+    study.tell(study.ask(), 1.0)
+
+
+def failed(study):
+    study.tell(study.ask(), state=optuna.trial.TrialState.FAIL)
+
+
+def queued(study):
+    study.enqueue_trial({"dropout": 0.1})
+
+
+def asked(study):
+    study.ask({"dropout": optuna.distributions.FloatDistribution(0, 0.5)})
+
+
+def added(study):
+    space = {"dropout": optuna.distributions.FloatDistribution(0, 0.5)}
+    study.add_trial(optuna.create_trial(params={"dropout": 0.1}, distributions=space, value=1.0))
+
+
+def copied(study):
+    """Another study's trial, with the attributes of ours but not of this version."""
+    trial = study.trials[0]
+    trial.user_attrs["trained"] = {"seeds": trial.user_attrs["trained"]["seeds"]}
+    study.add_trial(trial)
+
+
+def fewer_attributes(study):
+    study.set_user_attr("baselines:0", [{"params": {"dropout": 0.0}}])
+
+
+def other_space(study):
+    study.set_user_attr("fingerprint", {**study.user_attrs["fingerprint"], "space": None})
+
+
+TOUCHED = {
+    told: "its trial 2 was told by another program",
+    failed: "its trial 2 was told by another program",
+    queued: "its trial 2 was begun by another program",
+    asked: "its trial 2 was begun by another program",
+    added: "its trial 2 was told by another program",
+    copied: "its records were changed (KeyError: 'metrics') by another program",
+    fewer_attributes: "its records were changed (KeyError: 'seeds') by another program",
+    other_space: "its records were changed (AttributeError",
+}
+
+
+@pytest.mark.parametrize("touch", TOUCHED)
+def test_a_study_that_others_wrote_in_is_told_and_made_again(sweep, touch):
+    folder = sweep("dropout=0.0,0.2", "study.name=mine")
+    before, jobs = values(folder), job_folders(folder)
+    touch(load_study(folder))
+    for again in (
+        lambda: sweep("dropout=0.0,0.2", "study.name=mine"),
+        lambda: report.report_again([str(folder)]),
+    ):
+        with pytest.raises(BadInput) as error:
+            again()
+        assert f"study.name=mine: {TOUCHED[touch]}" in str(error.value)
+        assert f"remove {folder}/study.db and the same command makes it again" in str(error.value)
+    (folder / "study.db").unlink()  # as it was told
+    sweep("dropout=0.0,0.2", "study.name=mine")
+    assert values(folder) == before and job_folders(folder) == jobs
+    assert report.report_again([str(folder)]) == 0
+
+
+def test_what_a_report_lacks_is_put_back_by_the_command(sweep):
+    folder = sweep("dropout=0.0,0.2", "study.name=mine")
+    study = load_study(folder)
+    with sqlite3.connect(folder / "study.db") as database:
+        for key in ("config", "guess", "sources", "versions", "warnings"):
+            row = "study_id = (SELECT study_id FROM studies WHERE study_name = 'mine')"
+            database.execute(f"DELETE FROM study_user_attributes WHERE key = '{key}' AND {row}")
+    assert set(study.user_attrs) & {"config", "guess"} == set()
+    with pytest.raises(BadInput, match="lacks the attribute config; its command, given again"):
+        report.report_again([str(folder)])
+    sweep("dropout=0.0,0.2", "study.name=mine")
+    assert report.report_again([str(folder)]) == 0
+
+
+def test_a_study_of_another_version_is_told(sweep):
+    folder = sweep("dropout=0.0,0.2", "study.name=mine")
+    study = load_study(folder)
+    study.set_user_attr("fingerprint", {**study.user_attrs["fingerprint"], "records": 1})
+    for again in (
+        lambda: sweep("dropout=0.0,0.2", "study.name=mine"),
+        lambda: report.report_again([str(folder)]),
+    ):
+        with pytest.raises(BadInput, match="mine: was begun with another version of this program"):
+            again()
