@@ -19,3 +19,13 @@ def pick_device(name: str, place: int = 0) -> torch.device:
     if name == "cuda" and place:
         return torch.device("cuda", place % n_gpus)
     return device
+
+
+def multiplies_bf16(device: str) -> bool:
+    """Return whether a device of this machine multiplies bf16 itself, as far as torch knows."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    ask = getattr(torch.cpu, "get_capabilities", None)  # which torch 2.11 may not have
+    if ask is None:
+        return True
+    return any(has is True for name, has in ask().items() if "bf16" in name)

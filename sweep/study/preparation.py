@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sweep.command.config import Config
+from sweep.command.config import Config, TrainConfig
 from sweep.command.plan import Plan
-from sweep.engine.device import pick_device
+from sweep.engine.device import multiplies_bf16, pick_device
 from sweep.engine.guess import constant_guess
 from sweep.engine.inspection import try_out
 from sweep.engine.objective import default_loss, metric_of, with_loss
@@ -62,8 +62,7 @@ def prepare_study(plan: Plan, launcher: Launcher) -> Prepared:
     metric, allowed = config.study.metric, ("val_loss", f"val_{second}")
     require(metric in allowed, "study.metric", metric, f"must be {' or '.join(allowed)} here")
     warnings += samples.warnings
-    if config.train.loss == "mse" and samples.train.targets.dtype == torch.int64:
-        warnings.append("mse of class numbers is taken to one-hot targets; for numbers use floats")
+    warnings += _training_warnings(config.train, samples, device if launcher.is_local else None)
     if config.study.confirm:
         load_test_split(config.data, samples)  # only to see whether it can be read
     warnings += try_out(config.model, plan.axes, samples, config.train, metric)
@@ -75,6 +74,16 @@ def prepare_study(plan: Plan, launcher: Launcher) -> Prepared:
     guess = constant_guess(samples.val.targets, config.train)
     code = study_sources(targets)
     return Prepared(plan, study_name, folder, device, whole, code, tuple(warnings), second, guess)
+
+
+def _training_warnings(train: TrainConfig, samples: Data, device: str | None) -> list[str]:
+    """Return what may not be meant; the device is None if it is not of this machine."""
+    warnings = []
+    if train.loss == "mse" and samples.train.targets.dtype == torch.int64:
+        warnings.append("mse of class numbers is taken to one-hot targets; for numbers use floats")
+    if train.precision == "bf16" and device and not multiplies_bf16(device):
+        warnings.append(f"train.precision=bf16: this {device} has no such products; it is slower")
+    return warnings
 
 
 def _made_name(plan: Plan, digest: str) -> str:

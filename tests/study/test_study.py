@@ -4,6 +4,7 @@ import json
 import math
 
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from models.mlp import MLP, MLPConfig
@@ -121,3 +122,13 @@ def test_missing_data_fall_back_on_the_bundled_digits(sweep, tmp_path, capsys):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["runs"]
     with pytest.raises(DataUnavailable, match="MNIST is not in nowhere"):
         sweep(*missing, "dropout=0.0,0.2", "data.fallback=null")
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_bf16_on_a_cpu_that_does_not_multiply_it_is_warned_of(sweep, monkeypatch, has):
+    features = {"avx512_f": True, "avx512_bf16": False, "amx_bf16": has, "architecture": "x86_64"}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features)
+    folder = sweep("dropout=0.0,0.2", "train.precision=bf16", "train.device=cpu")
+    said = [line for line in load_study(folder).user_attrs["warnings"] if "bf16" in line]
+    expected = "train.precision=bf16: this cpu has no such products; it is slower"
+    assert said == ([] if has else [expected])
