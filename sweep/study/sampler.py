@@ -6,6 +6,7 @@ study asks for the same points as one that was never stopped.
 
 import math
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -50,16 +51,25 @@ class Proposer:
 
     def observe(self, trial: Trial, recorded: FrozenTrial) -> None:
         """Learn the result of a trial that was proposed."""
-        for epoch, value in recorded.intermediate_values.items():
+        lean = self._lean(recorded)
+        for epoch, value in lean.intermediate_values.items():
             trial.report(value, epoch)
-        for key, attribute in recorded.user_attrs.items():
+        for key, attribute in lean.user_attrs.items():
             trial.set_user_attr(key, attribute)
         complete = recorded.state == TrialState.COMPLETE
         self.study.tell(trial, recorded.value if complete else None, state=recorded.state)
 
     def replay(self, recorded: Sequence[FrozenTrial]) -> None:
         """Learn the results of a generation that was finished before."""
-        self.study.add_trials(recorded)
+        self.study.add_trials([self._lean(one) for one in recorded])
+
+    def _lean(self, recorded: FrozenTrial) -> FrozenTrial:
+        """Return a trial with what samplers read: the storage holds the rest, once is enough."""
+        lean, trained = copy(recorded), recorded.user_attrs.get("trained")
+        read = ("seeds", self.plan.config.study.metric)
+        lean.user_attrs = {"trained": {key: trained[key] for key in read}} if trained else {}
+        lean.intermediate_values = dict(sorted(recorded.intermediate_values.items())[-1:])
+        return lean
 
 
 class _PointSampler(BaseSampler):

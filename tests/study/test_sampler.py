@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from sweep.answer.levels import even_levels, zoomed_levels
 from sweep.command.space import Axis
-from sweep.study.sampler import Zoom
+from sweep.study.sampler import Proposer, Zoom
 from tests.conftest import load_study
 
 RATE = Axis("dropout", low=0.0, high=0.8)
@@ -142,3 +142,32 @@ def test_log_search_beside_a_baseline_that_has_no_logarithm(sweep):
     folder = sweep("dropout=tag(log,interval(0.01,0.5))", "study.n_trials=4", "study.generation=4")
     assert [t.params["dropout"] for t in load_study(folder).trials][:2] == [0.01, 0.1357]
     assert len(load_study(folder).user_attrs["baselines:0"]) == 1
+
+
+def test_a_resumed_study_proposes_from_what_it_would_have_seen_and_holds_no_reports(
+    sweep, monkeypatch
+):
+    proposers = []
+
+    class Seen(Proposer):
+        def __init__(self, plan):
+            super().__init__(plan)
+            proposers.append(self)
+
+    monkeypatch.setattr("sweep.study.study.Proposer", Seen)
+    halved = "study.n_trials=4", "study.generation=4", "study.prune=halving", "train.epochs=4"
+    sweep(*halved)
+    sweep(*halved)
+    told, replayed = (
+        [
+            (t.params, t.state, t.value, t.intermediate_values, t.user_attrs)
+            for t in one.study.trials
+        ]
+        for one in proposers
+    )
+    assert told == replayed
+    states = [state for _, state, *_ in told]
+    assert {TrialState.COMPLETE, TrialState.PRUNED} == set(states)
+    assert all(len(values) == 1 for *_, values, _ in told)
+    held = {tuple(sorted(attrs.get("trained", ()))) for *_, attrs in told}
+    assert held == {("seeds", "val_loss"), ()}
