@@ -7,13 +7,11 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from sweep.errors import BadInput, Unreachable, between, first_line, require
-from sweep.places import HOUSE
 
 LOCAL = ("basic", "joblib", "submitit_local")
 
@@ -72,8 +70,8 @@ def _thread_limit(n: int) -> dict[str, Any]:
 
 def _ray_launcher(given: DictConfig) -> Launcher:
     """Start or join a Ray cluster, and ask it how many jobs it can run at once."""
-    if Path.cwd() != HOUSE:  # Ray would send the folder away, and miss this project in it
-        os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    # or, under `uv run`, Ray would send the folder away and install an environment for each worker
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     import ray
 
     init = OmegaConf.to_container(given.ray.init, resolve=True)

@@ -23,7 +23,7 @@ from sweep.jobs import claim, job, training
 from sweep.jobs.partition import partition
 from sweep.jobs.training import Training
 from sweep.work import Trial
-from tests.command.test_command import ROOT, command, start
+from tests.command.test_command import COMMAND, ROOT, command, start
 from tests.conftest import job_folders, load_study
 
 STUDY = ["data=mnist5k", "data.n_train=400", "data.n_val=200", "model.width=16", "train.epochs=2"]
@@ -141,6 +141,24 @@ def test_a_worker_that_is_killed_costs_no_trial(tmp_path, launcher):
         events = EventAccumulator(str(run))
         events.Reload()
         assert [point.step for point in events.Scalars("loss/val")] == list(range(1, 301))
+
+
+@pytest.mark.slow
+def test_ray_trains_where_readme_says_to_type_it(basic, tmp_path):
+    """Under `uv run` in the project's folder, Ray would install an environment for each worker."""
+    use("ray")
+    if Path(sys.prefix) != ROOT / os.environ.get("UV_PROJECT_ENVIRONMENT", ".venv"):
+        pytest.skip("`uv run` would make another environment than that of these tests")
+    typed = ["uv", "run", "--extra", "ray", "python", *COMMAND[1:], "hydra/launcher=ray"]
+    done = subprocess.run(
+        [*typed, f"hydra.sweep.dir={tmp_path}/runs", *STUDY],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0 and "a job was lost" not in done.stderr, done.stderr
+    same(found(tmp_path), basic)
 
 
 DEADLY = """
@@ -344,16 +362,16 @@ def cluster(tmp_path):
     ready = [ray, "status", f"--address=127.0.0.1:{port}"]
     while subprocess.run(ready, env=env, capture_output=True).returncode:
         assert cluster.poll() is None, (tmp_path / "cluster.log").read_text()
-    yield f"127.0.0.1:{port}", {key: env[key] for key in env if key.startswith("RAY_")}
+    env["RAY_ADDRESS"] = f"127.0.0.1:{port}"  # which `auto` reads, or it might find another test's
+    yield {key: env[key] for key in env if key.startswith("RAY_")}
     cluster.terminate()  # and not `ray stop`, which would stop those of other tests as well
     cluster.wait(60)
 
 
 @pytest.mark.slow
 def test_machines_that_share_no_folder(basic, cluster, tmp_path):
-    address, env = cluster
-    at = f"hydra.launcher.ray.init.address={address}"
-    code, _, err = command(tmp_path, "hydra/launcher=ray", at, *STUDY, **env)
+    running = ["hydra/launcher=ray", "hydra.launcher.ray.init.address=auto"]
+    code, _, err = command(tmp_path, *running, *STUDY, **cluster)
     assert code == 0, err
     same(found(tmp_path), basic)
     study = tmp_path / "runs" / "mine"
