@@ -23,10 +23,7 @@ LOSSES = ("cross_entropy", "mse", "bce")
 OPTIMIZERS = ("adamw", "sgd")
 METRICS = ("val_loss", *(f"val_{name}" for name in SECOND_METRICS))
 SAMPLERS = ("zoom", "tpe", "gp", "qmc", "random")
-STORAGES = (
-    "must be sqlite:///<file>, postgresql+psycopg://<user>@<host>/<database> "
-    "or mysql+pymysql://<user>@<host>/<database>"
-)
+STORAGES = "must be sqlite:///<file> or postgresql+psycopg://<user>@<host>/<database>"
 
 
 @dataclass
@@ -125,9 +122,7 @@ class StudyConfig:
             )
             require(bool(ok), "study.name", self.name, allowed)
         if self.storage is not None:
-            known = re.match(
-                r"sqlite:///.|(postgresql\+psycopg2?|mysql\+pymysql)://.", self.storage
-            )
+            known = re.match(r"sqlite:///.|postgresql\+psycopg2?://.", self.storage)
             require(bool(known), "study.storage", self.storage.split(":")[0] + ":...", STORAGES)
 
 

@@ -14,11 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sweep.errors import BadInput
 from sweep.study.storage import reaching_storage
 
-# taken for a connection, until it ends; a database gives it to one at a time
-LOCKS = {
-    "postgresql": "SELECT pg_try_advisory_lock(hashtextextended(:name, 0))",
-    "mysql": "SELECT GET_LOCK(:name, 0)",
-}
+# taken for a connection, until it ends; PostgreSQL gives it to one at a time
+ADVISORY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended(:name, 0))"
 
 
 @contextmanager
@@ -40,8 +37,7 @@ def folder_lock(path: Path, name: str) -> Iterator[None]:
 def database_lock(study: optuna.Study, storage: str) -> Iterator[None]:
     """Lock a study in its storage, so that no process with another folder runs it too."""
     url, name = make_url(storage), study.study_name
-    lock = LOCKS.get(url.get_backend_name())
-    if lock is None:
+    if url.get_backend_name() == "sqlite":
         database = Path((url.database or "").removeprefix("file:"))
         with folder_lock(database.with_name(f"{database.name}.{name}.owner"), name):
             yield
@@ -51,7 +47,7 @@ def database_lock(study: optuna.Study, storage: str) -> Iterator[None]:
             connection = create_engine(url, poolclass=NullPool).connect()
             stack.callback(_close_quietly, connection)
             connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-            free = connection.scalar(text(lock), {"name": name})
+            free = connection.scalar(text(ADVISORY_LOCK), {"name": name})
         if not free:
             raise already_running(name, str(study.user_attrs.get("owner", "")))
         study.set_user_attr("owner", process_name())

@@ -144,6 +144,7 @@ BAD = [
     (["study.prune=hyperband"], "must be one of none, halving"),
     (["study.prune=halving", "train.epochs=3"], "needs 4 epochs"),
     (["study.storage=foo"], "must be sqlite:///<file>"),
+    (["study.storage=mysql+pymysql://u:secret@h/d"], "must be sqlite:///<file> or postgresql"),
     (["study.storage=sqlite://"], "must be sqlite:///<file>"),
     (["study.storage=postgresql+psycopg://u:sec{ret@h/d"], "u:***@h/d: not Hydra's syntax"),
     (["study.name=''"], "study.name=: must be up to 64 letters"),

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import optuna
 import pytest
 
-from sweep.study.lock import LOCKS
+from sweep.study.lock import ADVISORY_LOCK
 from tests.command.test_command import ROOT, command, start
 
 psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
@@ -163,7 +163,7 @@ def test_a_second_owner_is_refused_whatever_its_folder(server, tmp_path):
     code, _, err = command(here, *arguments)  # which leaves its name there, and no lock
     assert code == 0, err
     with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
-        assert connection.execute(LOCKS["postgresql"].replace(":name", "'mine'")).fetchone()[0]
+        assert connection.execute(ADVISORY_LOCK.replace(":name", "'mine'")).fetchone()[0]
         code, out, err = command(there, *arguments)
     assert (code, out) == (2, "") and re.search(
         r"study\.name=mine: already running in process \d+ on ", err
