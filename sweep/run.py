@@ -52,11 +52,11 @@ def _show(typed: "Typed") -> None:
     import hydra
 
     from sweep.command.arguments import is_sweep
-    from sweep.command.program import allow_schemas
+    from sweep.command.notices import silence_notices
     from sweep.errors import mask_passwords
     from sweep.places import CONF, PRIMARY
 
-    allow_schemas()
+    silence_notices()
     for swept in filter(is_sweep, typed.overrides):
         print(f"{swept}: is searched; what is shown is the default", file=sys.stderr)
     sys.argv[1:] = [*typed.flags, *(one for one in typed.overrides if not is_sweep(one))]

@@ -219,7 +219,7 @@ def test_in_a_thread_beside_hydra_of_ones_own(ask, tmp_path):
     found, before = [], logging.getLogger().handlers[:]
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "app.yaml").write_text("a: 1\n")
-    with initialize_config_dir(str(tmp_path / "theirs"), version_base="1.2", job_name="app"):
+    with initialize_config_dir(str(tmp_path / "theirs"), version_base="1.4", job_name="app"):
         theirs = GlobalHydra.instance().hydra
         thread = threading.Thread(target=lambda: found.append(ask()))
         thread.start()

@@ -1,7 +1,6 @@
 """Hydra inside this process: that of a command, or of a program that may use Hydra itself."""
 
 import logging
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -18,12 +17,8 @@ from omegaconf import DictConfig
 
 from sweep.command.flags import Source
 from sweep.command.hydra_keys import check_composed
+from sweep.command.notices import silence_notices
 from sweep.places import CONF
-
-
-def allow_schemas() -> None:
-    """Be silent about the plugins' schemas, which are meant to check conf/hydra/launcher."""
-    warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against")
 
 
 def multirun(task: TaskFunction, overrides: Sequence[str], source: Source, log: bool) -> Any:
@@ -47,7 +42,7 @@ def compose(overrides: Sequence[str], source: Source) -> DictConfig:
 
 @contextmanager
 def _hydra(source: Source) -> Iterator[Hydra]:
-    allow_schemas()
+    silence_notices()
     setbase("1.3")
     GlobalHydra.instance().clear()
     try:
