@@ -6,19 +6,10 @@ from hydra.conf import HydraConf
 from omegaconf import DictConfig, OmegaConf
 
 from sweep.command.config import SweeperConfig, differing_keys
+from sweep.command.optuna_sweeper import our_key
 from sweep.errors import BadInput
 from sweep.places import CONF, PRIMARY
 
-OF_OPTUNA_SWEEPER = {  # its keys -> ours
-    "n_trials": "study.n_trials=...",
-    "study_name": "study.name=...",
-    "storage": "study.storage=...",
-    "sampler": "sampler=...",
-    "n_jobs": "hydra/launcher=joblib",
-    "direction": "nothing: the validation loss is minimised",
-    "max_failure_rate": "nothing: a failed trial never stops the others",
-    "search_space": "the override syntax, such as dropout=interval(0,0.8)",
-}
 SETTABLE = (
     "hydra/launcher",
     "hydra.launcher.",
@@ -36,9 +27,8 @@ LAUNCHERS = ("hydra_plugins.", "hydra._internal.core_plugins.")  # where Hydra l
 
 def check_typed(key: str, argument: str) -> None:
     """Raise BadInput for keys of Hydra that would have no effect here, or an unexpected one."""
-    ours = OF_OPTUNA_SWEEPER.get(key.removeprefix("hydra.sweeper."))
-    if key.startswith("hydra.sweeper.") and ours:
-        raise BadInput(f"{key} is a key of hydra-optuna-sweeper; here it is {ours}")
+    if ours := our_key(key):
+        raise BadInput(f"{key}: is for sweepers such as hydra-optuna-sweeper; here it is {ours}")
     multirun = key == "hydra.mode" and argument.upper().endswith("MULTIRUN")
     if not (multirun or key.startswith(SETTABLE)) or key.endswith("_target_"):
         raise BadInput(f"{argument}: of Hydra's own keys only {', '.join(SETTABLE)} may be set")
