@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Override
+from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 from hydra.errors import HydraException
 
 from sweep.command.flags import Typed, read_flags
@@ -22,7 +22,7 @@ EXTRAS = {  # launcher -> the extra in pyproject.toml that installs it
     "submitit_slurm": "submitit",
     "ray": "ray",
 }
-NO_NAME = (int, float, list, type(None))
+NO_NAME = (int, float, list, type(None), RangeSweep)
 
 
 def read_command(arguments: Sequence[str]) -> Typed:

@@ -136,15 +136,17 @@ def exact_range(key: str, value: RangeSweep) -> list[Number]:
 
     Hydra adds floats, which gives 0.30000000000000004 and sometimes one value too many.
     """
-    start, stop, step = (Decimal(repr(x)) for x in (value.start, value.stop, value.step))
+    given = (value.start, value.stop, value.step)
+    start, stop, step = (Decimal(str(x)) for x in given)
     if not all(x.is_finite() for x in (start, stop, step)) or step == 0:
         raise BadInput(f"{key}=range({start}, {stop}, {step}): the step must be finite and not 0")
     text = f"range({start}, {stop}, {step})"
-    if (stop - start) % step:
+    decimals = any(isinstance(x, float) for x in given)
+    if decimals and (stop - start) % step:  # many would expect the stop among the values
         end = start + math.ceil((stop - start) / step) * step
         hint = f"the last value of range({start}, {end}, {step}) is {end - step}"
         raise BadInput(f"{key}={text}: the step must divide the range; {hint}")
-    n = max(0, int((stop - start) / step))
+    n = max(0, math.ceil((stop - start) / step))
     between(f"values of {key}={text}", n, 0, MOST_TRIALS)
     return [float(start + i * step) for i in range(n)]
 
@@ -154,7 +156,9 @@ def _typed_number(key: str, value: Any, kind: type) -> Number:
         raise BadInput(f"{key}: an interval cannot be in a list")
     if isinstance(value, str) and value.startswith("${"):
         value = _resolved(key, value)
-    if isinstance(value, QuotedString | bool | str) or value is None:
+    if isinstance(value, QuotedString):
+        value = value.with_quotes()
+    if isinstance(value, bool | str) or value is None:
         raise BadInput(f"{key}={value}: must be a number")
     if not isinstance(value, int | float) or not math.isfinite(value):
         raise BadInput(f"{key}={value}: must be a finite number")

@@ -1,9 +1,12 @@
 """Hydra's sweep syntax as axes: decimal-exact, typed, checked."""
 
+from decimal import Decimal
+
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import RangeSweep
 
-from sweep.command.space import read_axis
+from sweep.command.space import exact_range, read_axis
 from sweep.errors import BadInput
 
 
@@ -23,10 +26,23 @@ def axis(text, default=0.0):
         ("0.5,0.1,0.5", "0.5 0.1"),
         ("choice(0.1,0.7)", "0.1 0.7"),
         ("0.3", "0.3"),
+        ("range(0.3,step=0.1)", "0.0 0.1 0.2"),
+        ("range(start=0.1,stop=0.7,step=0.2)", "0.1 0.3 0.5"),
+        ("float(range(0,1))", "0.0"),
+        ("float(choice(0,0.5))", "0.0 0.5"),
+        ("sort(0.2,0.1)", "0.1 0.2"),
+        ("sort(range(0.3,0,-0.1))", "0.1 0.2 0.3"),
+        ("sort(range(0,0.9,0.1),reverse=true)", "0.8 0.7 0.6 0.5 0.4 0.3 0.2 0.1 0.0"),
+        ("sort(choice(0.2,0.3,0.1),reverse=true)", "0.3 0.2 0.1"),
     ],
 )
 def test_lists_hold_what_was_typed(text, typed):
     assert " ".join(map(repr, axis(f"dropout={text}").values)) == typed
+
+
+def test_decimals_which_hydra_1_4_makes_of_a_range_that_it_sorts():
+    given = [Decimal(number) for number in ("0.1", "0.35", "0.1")]
+    assert exact_range("dropout", RangeSweep(set(), *given)) == [0.1, 0.2, 0.3]
 
 
 def test_interval_and_log():
@@ -36,9 +52,23 @@ def test_interval_and_log():
     assert (lr.low, lr.high, lr.log) == (1e-4, 1e-2, True)
 
 
+@pytest.mark.parametrize(
+    "text", ["interval(1,8)", "int(interval(1,8))", "int(interval(1.0,8.0))", "interval(1.0,8.0)"]
+)
+@pytest.mark.parametrize("log", [False, True])
+def test_intervals_of_whole_numbers_however_they_are_cast(text, log):
+    for typed in (f"tag(log, {text})", f"int(tag(log,{text}))") if log else (text, f"tag({text})"):
+        width = axis(f"model.width={typed}", 256)
+        assert (width.low, width.high, width.log) == (1, 8, log) and isinstance(width.low, int)
+
+
 def test_integers_stay_integers():
     widths = axis("model.width=64,128", 256)
     assert widths.values == (64, 128)
+    assert axis("model.width=range(1,10,step=2)", 256).values == (1, 3, 5, 7, 9)
+    assert axis("model.width=range(10,1,-4)", 256).values == (10, 6, 2)
+    assert axis("model.width=int(choice(16.5,32))", 256).values == (16, 32)
+    assert axis("model.width=int(range(16,64,16))", 256).values == (16, 32, 48)
     width = axis("model.width=interval(64,512)", 256)
     assert (width.low, width.high) == (64, 512) and isinstance(width.low, int)
 
@@ -65,7 +95,9 @@ def test_integers_stay_integers():
         ("dropout=range(0,0.9)", "the step must divide the range"),
         ("dropout=range(0,0.5,0.2)", "the last value of range(0, 0.6, 0.2) is 0.4"),
         ("dropout=shuffle(0.1,0.2)", "shuffle"),
+        ("dropout=shuffle(range(0,0.5,0.1))", "shuffle"),
         ("dropout=glob(*)", "glob"),
+        ("model.width=range(1,10,2.5)", "the last value of range(1, 11.0, 2.5) is 8.5"),
         ("train.lr=0,0.1", "train.lr=0.0: must be above 0"),
         ("train.weight_decay=-1", "must be 0 or more"),
     ],
