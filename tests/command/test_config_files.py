@@ -61,7 +61,8 @@ def test_a_file_may_set_no_more_than_is_typed(run, tmp_path, line, complaint):
     write(tmp_path / "here" / "conf" / "experiment" / "x.yaml", f"{EXPERIMENT}hydra:\n  {line}\n")
     write(tmp_path / "here" / "conf" / "experiment" / "y.yaml", EXPERIMENT)
     is_one_line(*run("dropout=0.0,0.2", "+experiment=x"), complaint)
-    is_one_line(*run("dropout=0.0,0.2", "+experiment=y,x"), complaint)
+    # of what is swept, Hydra 1.4 refuses two of these itself
+    is_one_line(*run("dropout=0.0,0.2", "+experiment=y,x"), complaint.partition("._target_")[0])
     assert [path.name for path in (tmp_path / "here").iterdir()] == ["conf"]
 
 
@@ -99,7 +100,9 @@ def test_a_launcher_named_in_a_file_that_is_swept_over_is_refused(run, tmp_path)
     joblib = EXPERIMENT.replace("mnist5k\n", "mnist5k\n  - override /hydra/launcher: joblib\n")
     write(tmp_path / "here" / "conf" / "experiment" / "y.yaml", joblib.replace("tiny", "other"))
     done = run("dropout=0.0,0.2", "+experiment=x,y")
-    is_one_line(*done, "hydra/launcher=basic,joblib: is one for all studies of a command")
+    is_one_line(*done, "hydra/launcher")
+    ours, hydras = "is one for all studies of a command", "must be selected before the sweep"
+    assert ours in done[2] or hydras in done[2]  # Hydra 1.4 refuses it itself
     assert [path.name for path in (tmp_path / "here").iterdir()] == ["conf"]
 
 
