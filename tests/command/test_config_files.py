@@ -96,6 +96,7 @@ def test_flags_and_groups_may_stand_anywhere(run, tmp_path, arguments):
 
 
 def test_a_launcher_named_in_a_file_that_is_swept_over_is_refused(run, tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="joblib is missing")
     write(tmp_path / "here" / "conf" / "experiment" / "x.yaml", EXPERIMENT)
     joblib = EXPERIMENT.replace("mnist5k\n", "mnist5k\n  - override /hydra/launcher: joblib\n")
     write(tmp_path / "here" / "conf" / "experiment" / "y.yaml", joblib.replace("tiny", "other"))
