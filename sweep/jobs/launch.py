@@ -10,7 +10,7 @@ from hydra.errors import HydraException
 from hydra.types import TaskFunction
 from omegaconf import DictConfig
 
-from sweep.errors import BadInput, SweepFailed, Unreachable, mask_passwords, named_line
+from sweep.errors import BadInput, SweepFailed, Unreachable, last_line, mask_passwords, named_line
 from sweep.jobs import claim, job
 from sweep.jobs.launcher import Launcher
 from sweep.jobs.results import PROOF, JobEnd, from_text, has_result, read_text, unfinished
@@ -100,7 +100,8 @@ def _run_followed(
 
 def _handle_loss(error: Exception, jobs: Jobs, folders: Sequence[Path]) -> None:
     """Say why jobs are lost, and wait for those that go on without their launcher."""
-    reason = mask_passwords(named_line(error))
+    text = str(error)  # Ray's is the worker's traceback
+    reason = mask_passwords(last_line(text) if "Traceback" in text else named_line(error))
     begun = [(folder / claim.FILE).exists() for folder in folders]
     if not any(begun) and isinstance(error, ValueError | TypeError | HydraException):
         raise BadInput(f"hydra.launcher: {reason}") from None  # one of its settings is wrong

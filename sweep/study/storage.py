@@ -97,13 +97,11 @@ def reaching_storage(url: str) -> Iterator[None]:
     """Say in one line why there is no storage behind a URL, or not the one that is meant."""
     try:
         yield
-    except ModuleNotFoundError as error:
-        how = "uv run --extra postgresql" if error.name == "psycopg" else f"installing {error.name}"
-        raise Unreachable(f"study.storage={mask_passwords(url)}: {error}; try {how}") from None
     except (SQLAlchemyError, StorageInternalError, ImportError) as error:
-        raise Unreachable(
-            f"study.storage={mask_passwords(url)}: {short_reason(error, url)}"
-        ) from None
+        why = short_reason(error, url)
+        if isinstance(error.__cause__ or error, ModuleNotFoundError):  # of the database's driver
+            why += "; try uv run --extra postgresql and postgresql+psycopg://..."
+        raise Unreachable(f"study.storage={mask_passwords(url)}: {why}") from None
     except BadInput:
         raise
     except ValueError as error:  # of a port that is none, or a study of several values

@@ -303,6 +303,15 @@ def test_missing_data_without_a_fallback_are_exit_3(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_driver_that_is_missing_is_named_with_how_to_get_one(tmp_path):
+    code, out, err = command(
+        tmp_path, "study.storage=postgresql+psycopg2://u:secret@localhost/d", *TINY
+    )
+    assert (code, out) == (3, "") and err.count("\n") == 1 and "secret" not in err
+    assert "No module named 'psycopg2'; try uv run --extra postgresql" in err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_help_names_every_key(tmp_path):
     code, out, _ = command(tmp_path, "--help")
     assert code == 0
