@@ -46,6 +46,7 @@ WORKLOADS = {
     "small": Workload(width=256, trials=16, epochs=5, n_train=4000, n_val=1000),
     "large": Workload(width=1024, trials=8, epochs=1, n_train=50_000, n_val=10_000),
 }
+WORKLOADS["mnist"] = replace(WORKLOADS["small"], trials=45, epochs=10, n_train=50_000, n_val=10_000)
 WORKLOADS["gpu"] = replace(WORKLOADS["large"], trials=64, epochs=10)
 WORKLOADS["gpu-narrow"] = replace(WORKLOADS["gpu"], width=256)
 # a part of each, for those who take long
