@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobRuntime
 from hydra.types import RunMode, TaskFunction
 from hydra.version import VersionBase, setbase
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict, read_write
 
 from sweep.command.flags import Source
 from sweep.command.hydra_keys import check_composed
@@ -30,8 +30,19 @@ def multirun(task: TaskFunction, overrides: Sequence[str], source: Source, log: 
     with _hydra(source) as hydra:
         config = hydra.compose_config(source.name, given, RunMode.MULTIRUN)
         check_composed(config)  # before callbacks and loggers are made
-        HydraConfig.instance().set_config(config)  # for interpolations such as ${hydra:job.name}
+        _let_hydra_know(config)
         return hydra.multirun(source.name, task, given, with_log_configuration=log)
+
+
+def _let_hydra_know(config: DictConfig) -> None:
+    """Let interpolations such as ${hydra:job.name} find Hydra's node, in this process and in jobs.
+
+    Launchers pickle it, so it has nothing of what was typed: that may hold a password.
+    """
+    with open_dict(config.hydra), read_write(config.hydra):
+        config.hydra.overrides.task = []
+        config.hydra.job.override_dirname = ""
+    HydraConfig.instance().set_config(config)
 
 
 def compose(overrides: Sequence[str], source: Source) -> DictConfig:
