@@ -2,7 +2,7 @@
 
 import io
 import sys
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,7 +60,7 @@ def _show(typed: "Typed") -> None:
     for swept in filter(is_sweep, typed.overrides):
         print(f"{swept}: is searched; what is shown is the default", file=sys.stderr)
     sys.argv[1:] = [*typed.flags, *(one for one in typed.overrides if not is_sweep(one))]
-    with redirect_stdout(io.StringIO()) as shown:
+    with redirect_stdout(io.StringIO()) as shown, suppress(SystemExit):  # of --hydra-help
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=PRIMARY)(_job)()
     print(mask_passwords(shown.getvalue()), end="")
 

@@ -51,6 +51,8 @@ def read_flags(arguments: Sequence[str]) -> Typed:
     parser = get_args_parser()
     parser.error = _refuse  # type: ignore[method-assign]
     given = parser.parse_intermixed_args(list(arguments))
+    if (given.resolve or given.package) and not given.cfg:
+        raise BadInput("--resolve and --package: are for what --cfg shows; give --cfg job too")
     overrides = tuple(given.overrides)
     source = Source(
         given.config_name or PRIMARY,

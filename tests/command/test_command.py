@@ -212,6 +212,8 @@ BAD = [
     (["model=mlp,null"], "model=mlp,null: must be the name of a file in conf/model"),
     (["model=[0.1]"], "model=[0.1]: must be the name of a file in conf/model"),
     (["hydra/launcher=null"], "hydra/launcher=null: must be the name of a launcher"),
+    (["--resolve", "data=mnist5k"], "--resolve and --package: are for what --cfg shows"),
+    (["data=mnist5k", "-cn"], "argument --config-name/-cn: expected one argument"),
     (["--foo"], "--foo: unknown flag; settings are <key>=<value>"),
     ([""], "'': must be <key>=<value>"),
     (["study.storage='postgresql+psycopg://u:sec ret@h:abc/d'", *TINY[:1]], "u:***@h:abc/d: "),

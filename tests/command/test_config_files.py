@@ -116,6 +116,13 @@ def test_what_is_shown_may_hold_a_search(run):
     ]
 
 
+def test_what_hydra_says_of_itself_is_shown(run):
+    code, out, _ = run("--hydra-help")
+    assert code == 0 and "Hydra (" in out
+    code, out, _ = run("--cfg", "job", "-p", "train", "data=mnist5k", "--resolve")
+    assert code == 0 and out.startswith("# @package train") and "lr: 0.001" in out
+
+
 COMPOSED = """
 from hydra import compose, initialize_config_dir
 with initialize_config_dir({conf!r}, version_base="1.3"):
