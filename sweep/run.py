@@ -58,7 +58,8 @@ def _show(typed: "Typed") -> None:
 
     silence_notices()
     for swept in filter(is_sweep, typed.overrides):
-        print(f"{swept}: is searched; what is shown is the default", file=sys.stderr)
+        said = f"{swept}: is searched; what is shown is the default"
+        print(mask_passwords(said), file=sys.stderr)
     sys.argv[1:] = [*typed.flags, *(one for one in typed.overrides if not is_sweep(one))]
     with redirect_stdout(io.StringIO()) as shown, suppress(SystemExit):  # of --hydra-help
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=PRIMARY)(_job)()

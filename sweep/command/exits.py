@@ -19,7 +19,7 @@ from sweep.errors import BadInput, Unreachable
 
 def exit_code(work: Callable[[], int]) -> int:
     """Run a command; return its exit code, or 2, 3, 130 or 143 if an error or a signal ended it."""
-    before = os.environ.get("HYDRA_FULL_ERROR", "0")
+    before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of printing and exiting
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -28,7 +28,9 @@ def exit_code(work: Callable[[], int]) -> int:
         with lasting_streams():
             return _code_of(work, full=before == "1")
     finally:
-        os.environ["HYDRA_FULL_ERROR"] = before
+        del os.environ["HYDRA_FULL_ERROR"]
+        if before is not None:
+            os.environ["HYDRA_FULL_ERROR"] = before
 
 
 def _code_of(work: Callable[[], int], full: bool) -> int:

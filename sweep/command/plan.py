@@ -105,9 +105,18 @@ def read_plans(
     ]
     for plan in studies:
         check_composed(plan.cfg)
-        _check_plan(plan, roles.typed, several=len(studies) > 1)
+        _check_plan(plan, roles.typed)
+    _check_names(studies)
     _check_launchers(studies)
     return studies
+
+
+def _check_names(plans: Sequence[Plan]) -> None:
+    """Raise BadInput if studies of a command have the same name, typed or from a file."""
+    names = [plan.config.study.name for plan in plans if plan.config.study.name is not None]
+    for name in names:
+        if names.count(name) > 1:
+            raise BadInput(f"study.name={name}: names one study, but the command makes several")
 
 
 def _check_launchers(plans: Sequence[Plan]) -> None:
@@ -149,7 +158,7 @@ def _default_value(job: DictConfig, override: Override) -> Any:
     return OmegaConf.select(job, override_key(override))
 
 
-def _check_plan(plan: Plan, typed: frozenset[str], several: bool) -> None:
+def _check_plan(plan: Plan, typed: frozenset[str]) -> None:
     study, zooms = plan.config.study, plan.config.sampler.name == "zoom"
     between("trials of all lists", plan.n_trials, 1, MOST_TRIALS)
     if plan.grid and "study.n_trials" in typed and study.n_trials != plan.n_trials:
@@ -174,8 +183,6 @@ def _check_plan(plan: Plan, typed: frozenset[str], several: bool) -> None:
         )
     if not plan.grid and len(plan.axes) > 1 and "sampler" in typed and zooms:
         raise BadInput("sampler=zoom: searches only dropout; use tpe, gp, qmc or random")
-    if several and study.name is not None and "study.name" in typed:
-        raise BadInput(f"study.name={study.name}: names one study, but the command makes several")
     for key in study.each:
         known = OmegaConf.select(plan.cfg, key, default=plan) is not plan  # may be null
         if not (known and key.startswith(("model.", "train."))):

@@ -107,6 +107,18 @@ def test_a_launcher_named_in_a_file_that_is_swept_over_is_refused(run, tmp_path)
     assert [path.name for path in (tmp_path / "here").iterdir()] == ["conf"]
 
 
+def test_a_name_in_a_file_is_of_one_study_too(run, tmp_path):
+    write(tmp_path / "mine" / "own.yaml", OWN)
+    done = run("dropout=0.0,0.2", "-cn", "own", "-cd", "../mine", "data=mnist5k,mnist")
+    is_one_line(*done, "study.name=tiny: names one study, but the command makes several")
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_what_is_searched_is_shown_without_its_password(run):
+    code, out, err = run("--cfg", "job", "study.storage=postgresql+psycopg://u:sekret@h/d,x")
+    assert code == 0 and "is searched" in err and "sekret" not in out + err
+
+
 def test_what_is_shown_may_hold_a_search(run):
     code, out, err = run("dropout=0.0,0.2", "--cfg", "job", "train.lr=0.5", "model=mlp,cnn")
     assert code == 0 and "lr: 0.5" in out and "models.mlp.MLP" in out
