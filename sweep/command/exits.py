@@ -28,7 +28,7 @@ def exit_code(work: Callable[[], int]) -> int:
         with lasting_streams():
             return _code_of(work, full=before == "1")
     finally:
-        del os.environ["HYDRA_FULL_ERROR"]
+        os.environ.pop("HYDRA_FULL_ERROR", None)
         if before is not None:
             os.environ["HYDRA_FULL_ERROR"] = before
 
