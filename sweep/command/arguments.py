@@ -51,8 +51,6 @@ def check_arguments(arguments: Sequence[str], folders: Sequence[Path]) -> None:
     """Raise BadInput for the first argument that is a mistake; config groups are in folders."""
     seen: set[str] = set()
     for argument in arguments:
-        if argument.lstrip("+").replace("'", "").replace('"', "").lower() == "hydra.mode=run":
-            raise BadInput(f"{argument}: a study is a multirun; leave it out")
         if not argument.strip():
             raise BadInput(f"{argument!r}: must be <key>=<value>")
         if "=" not in argument and argument[:1] != "~":

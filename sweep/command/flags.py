@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from hydra._internal.utils import get_args_parser
 
+from sweep.command.hydra_keys import A_MULTIRUN
 from sweep.errors import BadInput
 from sweep.places import CONF, PRIMARY
 
@@ -45,7 +46,7 @@ def read_flags(arguments: Sequence[str]) -> Typed:
     """Tell flags from settings; raise BadInput for a flag that is unknown or lacks its value."""
     for argument in arguments:
         if argument in ("--run", "-r", "--experimental-rerun"):
-            raise BadInput(f"{argument}: a study is a multirun; leave it out")
+            raise BadInput(f"{argument}: {A_MULTIRUN}")
         if argument.startswith("-") and argument.partition("=")[0] not in KNOWN:
             raise BadInput(f"{argument}: unknown flag; settings are <key>=<value>, see --help")
     parser = get_args_parser()

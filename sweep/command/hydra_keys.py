@@ -1,5 +1,6 @@
 """Hydra's own keys: which of them may be set, whether typed or in a config file."""
 
+from functools import cache
 from typing import Any, NoReturn
 
 from hydra.conf import HydraConf
@@ -22,6 +23,7 @@ IN_FILES = (  # what a config file may set, what has no effect, and what Hydra s
     *("defaults.", "env.", "run.", "help.", "hydra_help.", "runtime.", "overrides."),
     *("job.name", "job.override_dirname", "job.id", "job.num", "job.config_name"),
 )
+A_MULTIRUN = "a study is a multirun; leave it out"
 LAUNCHERS = ("hydra_plugins.", "hydra._internal.core_plugins.")  # where Hydra looks for them
 
 
@@ -29,8 +31,10 @@ def check_typed(key: str, argument: str) -> None:
     """Raise BadInput for keys of Hydra that would have no effect here, or an unexpected one."""
     if ours := our_key(key):
         raise BadInput(f"{key}: is for sweepers such as hydra-optuna-sweeper; here it is {ours}")
-    multirun = key == "hydra.mode" and argument.upper().endswith("MULTIRUN")
-    if not (multirun or key.startswith(SETTABLE)) or key.endswith("_target_"):
+    mode = argument.partition("=")[2].strip("'\"").upper() if key == "hydra.mode" else ""
+    if mode == "RUN":
+        raise BadInput(f"{argument}: {A_MULTIRUN}")
+    if not (mode == "MULTIRUN" or key.startswith(SETTABLE)) or key.endswith("_target_"):
         raise BadInput(f"{argument}: of Hydra's own keys only {', '.join(SETTABLE)} may be set")
 
 
@@ -52,9 +56,7 @@ def check_composed(config: DictConfig) -> None:
 
 def _refuse(key: str, value: Any) -> NoReturn:
     if key == "hydra.mode":
-        raise BadInput(
-            f"{key}={getattr(value, 'name', value)}: a study is a multirun; leave it out"
-        )
+        raise BadInput(f"{key}={getattr(value, 'name', value)}: {A_MULTIRUN}")
     raise BadInput(
         f"{key}={value}: of Hydra's own keys a config file may set only hydra/launcher, "
         "hydra.launcher, hydra.sweep.dir, hydra.sweeper.params, hydra.searchpath and hydra.verbose"
@@ -68,6 +70,7 @@ def _at(node: Any, key: str) -> Any:
     return node
 
 
+@cache  # of all studies of a command
 def _own_node() -> dict[str, Any]:
     """Return the hydra node as this project's own files make it."""
     logging = {

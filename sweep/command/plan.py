@@ -121,7 +121,8 @@ def _check_names(plans: Sequence[Plan]) -> None:
 
 def _check_launchers(plans: Sequence[Plan]) -> None:
     """Raise BadInput if a file that only some studies have names another launcher."""
-    named = {str(plan.cfg.hydra.runtime.choices["hydra/launcher"]): plan.cfg for plan in plans}
+    choices = (str(plan.cfg.hydra.runtime.choices["hydra/launcher"]) for plan in plans)
+    named = dict.fromkeys(choices)
     if len(named) > 1 or any(p.cfg.hydra.launcher != plans[0].cfg.hydra.launcher for p in plans):
         raise BadInput(
             f"hydra/launcher={','.join(named)}: is one for all studies of a command; type it, "
