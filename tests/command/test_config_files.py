@@ -1,5 +1,6 @@
 """Config files of the user's own: what they may set, and where they are looked for."""
 
+import os
 import re
 import subprocess
 import sys
@@ -126,6 +127,13 @@ def test_what_is_shown_may_hold_a_search(run):
         "dropout=0.0,0.2: is searched; what is shown is the default",
         "model=mlp,cnn: is searched; what is shown is the default",
     ]
+
+
+def test_a_command_leaves_the_environment_as_it_was(run, monkeypatch):
+    monkeypatch.delenv("HYDRA_FULL_ERROR")
+    for _ in range(2):
+        is_one_line(*run("dropout=1.5"), "dropout=1.5: a rate must be")
+        assert "HYDRA_FULL_ERROR" not in os.environ
 
 
 def test_what_hydra_says_of_itself_is_shown(run):
