@@ -29,6 +29,7 @@ def signals_heard() -> Iterator[None]:
     try:
         yield
     finally:
+        asked_by = None
         sys.unraisablehook = unraisable
         for which, handler in before.items():
             signal.signal(which, handler or signal.SIG_DFL)
@@ -50,7 +51,7 @@ def _pass_over_interrupts(lost: "sys.UnraisableHookArgs") -> None:
 
 
 def stop_if_asked() -> None:
-    """Raise KeyboardInterrupt again: one raised in a callback of a library may be lost there."""
+    """Raise KeyboardInterrupt again: a library may have lost it, or made another error of it."""
     if asked_by:
         raise KeyboardInterrupt
 

@@ -38,14 +38,20 @@ def _code_of(work: Callable[[], int], full: bool) -> int:
         try:
             return work()
         except KeyboardInterrupt:
-            print(stop.LINE, file=sys.stderr)
-            return 143 if stop.asked_by == signal.SIGTERM else 130
+            return _code_of_stop()
         except Exception as error:
+            if stop.asked_by:  # a library on its way turned the interrupt into an error
+                return _code_of_stop()
             told = in_one_line(error)
             if full or told is None:
                 raise
             print(f"error: {told}", file=sys.stderr)
             return 3 if isinstance(told, Unreachable) else 2
+
+
+def _code_of_stop() -> int:
+    print(stop.LINE, file=sys.stderr)
+    return 143 if stop.asked_by == signal.SIGTERM else 130
 
 
 def in_one_line(error: Exception) -> BadInput | Unreachable | None:

@@ -9,6 +9,7 @@ import torch
 from sweep.errors import Unreachable, named_line
 from sweep.jobs.partition import halves
 from sweep.show.progress import Reporter
+from sweep.stop import stop_if_asked
 from sweep.work import TrialResult, Work
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ def train_bisecting(
     except (OSError, Unreachable, torch.AcceleratorError):
         raise
     except Exception as error:
+        stop_if_asked()
         if len(work.trials) == 1:
             log.exception("trial %d failed", work.trials[0].number)
             return [TrialResult(error=traceback.format_exc())]

@@ -41,6 +41,7 @@ from sweep.jobs.results import (
 )
 from sweep.show.curves import Curves, Run, columns_of_study
 from sweep.show.progress import Bar, JobReporter, Reporter
+from sweep.stop import stop_if_asked
 from sweep.work import TrialResult, Way, Work
 from sweep.workload.data import Data, load_data
 
@@ -67,6 +68,7 @@ def run_job(cfg: DictConfig, bar: Bar | None = None) -> str:
     except Revoked:
         end = Stopped("the study no longer waits for it")
     except Exception:
+        stop_if_asked()
         end = Fault(traceback.format_exc())
     return to_text(end)
 
@@ -112,6 +114,7 @@ def train_population(
         except Differs as differs:
             way = way.plainly(differs.why, differs.draws)
         except Exception as error:
+            stop_if_asked()
             elsewhere = isinstance(error, OSError | Unreachable | torch.AcceleratorError)
             if elsewhere or not way.fused or len(work.trials) > 1:
                 raise

@@ -16,6 +16,7 @@ from sweep.jobs.launcher import Launcher
 from sweep.jobs.results import PROOF, JobEnd, from_text, has_result, read_text, unfinished
 from sweep.jobs.training import Training
 from sweep.show.progress import Bar
+from sweep.stop import stop_if_asked
 from sweep.work import Work
 
 Jobs = Sequence[tuple[Training, Work]]
@@ -87,6 +88,7 @@ def _run_followed(
             with bar.following(folders):
                 returned = launch()
         except Exception as error:  # each launcher has its own kind for a worker that died
+            stop_if_asked()
             _handle_loss(error, jobs, folders)
             returned = [read_text(f) if has_result(f) else None for f in folders]
     except KeyboardInterrupt:

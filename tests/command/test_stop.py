@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import weakref
 from pathlib import Path
@@ -10,6 +11,9 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sweep import stop
+from sweep.command.exits import exit_code
+from sweep.run import main
+from tests.conftest import TINY, load_study
 
 
 class Thing:
@@ -31,6 +35,65 @@ def test_an_exception_that_is_lost_is_raised_again(which):
     assert signal.getsignal(which) is before
     with stop.signals_heard():
         stop.stop_if_asked()  # a command begins unasked
+
+
+def lose_an_interrupt():
+    """Do as some libraries do: their cleaning up fails, with another error."""
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        sum(range(1000))
+    finally:
+        raise AttributeError("'NoneType' object has no attribute 'flags'")
+
+
+def test_an_interrupt_that_became_an_error_is_an_interrupt(capsys):
+    assert exit_code(lose_an_interrupt) == 130
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"{stop.LINE}\n")
+    assert stop.asked_by is None  # what is called next in this process was not asked to stop
+
+
+def test_an_interrupted_training_has_not_failed(tmp_path, monkeypatch, capsys):
+    (tmp_path / "stopped.py").write_text(NET)
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "conf" / "model" / "stopped.yaml").write_text("_target_: stopped.Net\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.chdir(tmp_path)
+    arguments = ["model=stopped", "dropout=0.0", "study.name=mine", *TINY[:3], *TINY[4:]]
+    monkeypatch.setattr(sys, "argv", ["run", *arguments])
+    assert main() == 130 and "run the same command to resume" in capsys.readouterr().err
+    assert not load_study(tmp_path / "runs" / "mine").trials
+    assert main() == 0
+    assert [t.state.name for t in load_study(tmp_path / "runs" / "mine").trials] == ["COMPLETE"]
+
+
+NET = """
+import os
+import signal
+from pathlib import Path
+
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Flatten(), nn.Linear(784, 16), nn.Dropout(config.dropout), nn.Linear(16, 10)
+        )
+
+    def forward(self, x):
+        x = x if x.sum() > 0 else -x  # so that it trains one by one, and this is called
+        asked = Path("asked")
+        if list(Path("runs/mine").glob("rate *")) and not asked.exists():  # after an epoch
+            asked.touch()
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                sum(range(1000))
+            finally:
+                raise RuntimeError("closed")
+        return self.layers(x)
+"""
 
 
 def test_a_command_in_a_thread_hears_nothing_and_works():
