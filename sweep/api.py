@@ -24,7 +24,7 @@ from torch.utils.data import Dataset, IterableDataset
 from sweep.command.arguments import check_arguments, hydra_quoted, parse_override, with_home
 from sweep.command.exits import in_one_line
 from sweep.command.flags import Source
-from sweep.command.program import multirun, put_back
+from sweep.command.program import multirun
 from sweep.errors import BadInput
 from sweep.jobs.job import run_job
 from sweep.places import conf_folders
@@ -77,7 +77,6 @@ def find(
             lines += [f"{key}={value}" for key, value in given.items() if value is not None]
             lines += settings
             check_arguments(lines, conf_folders())
-            stack.enter_context(put_back())
             lines.append("hydra.sweeper.several=false")
             (answer,) = multirun(run_job, lines, Source(), log=False)
     except Exception as error:

@@ -83,6 +83,8 @@ def check_model(overrides: list[str]) -> int:
 
 def read_config(arguments: list[str]) -> Config:
     typed = read_command(arguments)
+    if typed.shows:
+        raise BadInput(f"{' '.join(arguments)}: what Hydra shows is shown by sweep.run")
     for override in filter(is_sweep, typed.overrides):
         raise BadInput(f"{override}: sweep.check searches nothing; give one value")
     return typed_config(job_config(compose(typed.overrides, typed.source)))

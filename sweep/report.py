@@ -31,7 +31,9 @@ def main() -> int:
 
 
 def report_again(arguments: list[str]) -> int:
-    name, *rest = arguments or [""]
+    if not arguments:
+        raise BadInput("give a study's folder, such as runs/<study>")
+    name, *rest = arguments
     folder = Path(name).resolve()
     url = sqlite_url(folder / "study.db")
     if len(rest) == 1 and rest[0].startswith("study.storage="):
@@ -42,7 +44,7 @@ def report_again(arguments: list[str]) -> int:
         raise BadInput(f"{' '.join(arguments)}: {hint}")
     study = load_study(url, folder.name, alone=not rest)
     check_untouched(study, folder, url if rest else None)
-    check_described(study)
+    check_described(study, folder)
     trained = [trial.user_attrs.get("trained") for trial in study.get_trials(deepcopy=False)]
     if not any(trained):
         print(f"{folder.name}: no trial is finished yet")

@@ -1,8 +1,6 @@
 """python -m sweep.run: the command. A user's mistake prints one line and exits with code 2."""
 
-import io
 import sys
-from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,21 +47,15 @@ def _job(cfg: "DictConfig") -> str | None:
 
 def _show(typed: "Typed") -> None:
     """Let Hydra print what it is asked for, but no password, and of a search the default."""
-    import hydra
-
     from sweep.command.arguments import is_sweep
-    from sweep.command.notices import silence_notices
+    from sweep.command.program import shown
     from sweep.errors import mask_passwords
-    from sweep.places import CONF, PRIMARY
 
-    silence_notices()
     for swept in filter(is_sweep, typed.overrides):
         said = f"{swept}: is searched; what is shown is the default"
         print(mask_passwords(said), file=sys.stderr)
-    sys.argv[1:] = [*typed.flags, *(one for one in typed.overrides if not is_sweep(one))]
-    with redirect_stdout(io.StringIO()) as shown, suppress(SystemExit):  # of --hydra-help
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=PRIMARY)(_job)()
-    print(mask_passwords(shown.getvalue()), end="")
+    single = [one for one in typed.overrides if not is_sweep(one)]
+    print(mask_passwords(shown(typed.asked, single, typed.source)), end="")
 
 
 if __name__ == "__main__":

@@ -118,4 +118,6 @@ def parse_override(argument: str) -> Override:
             raise BadInput(f"{argument}: must be <key>=<value>")
         return OverridesParser.create().parse_override(argument)
     except HydraException as error:
-        raise BadInput(f"{argument}: not Hydra's syntax ({first_line(error)})") from None
+        inside = re.search(r"\(.*\$\{", argument)
+        hint = "; no ${...} may stand between parentheses" if inside else ""
+        raise BadInput(f"{argument}: not Hydra's syntax ({first_line(error)}){hint}") from None

@@ -14,7 +14,9 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from sweep import stop
 from sweep.command.hints import one_line
 from sweep.command.streams import lasting_streams
-from sweep.errors import BadInput, Unreachable
+from sweep.errors import BadInput, Unreachable, named_line
+
+COMPOSES = "hydra._internal.config_loader_impl"
 
 
 def exit_code(work: Callable[[], int]) -> int:
@@ -61,13 +63,34 @@ def in_one_line(error: Exception) -> BadInput | Unreachable | None:
             return Unreachable(one_line(error))
         case BadInput() | HydraException() | OmegaConfBaseException() | YAMLError():
             return BadInput(one_line(error))
-        case ValueError() if _raised_by_hydra(error):  # which it raises for some mistakes
-            return BadInput(one_line(error))
+        case ValueError() if _modules(error)[-1].startswith(("hydra.", "omegaconf.")):
+            return BadInput(one_line(error))  # which Hydra raises for some mistakes
+        case _ if COMPOSES in _modules(
+            error
+        ):  # where nobody's code runs, only their files are read
+            return BadInput(f"{_file_read(error)}: {_why_not_composed(error)}")
         case OSError():
             return Unreachable(f"{error.filename or 'a file'}: {error.strerror}")
     return None
 
 
-def _raised_by_hydra(error: BaseException) -> bool:
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return str(frame.f_globals.get("__name__")).startswith(("hydra.", "omegaconf."))
+def _modules(error: BaseException) -> list[str]:
+    """Return the names of the modules from which an error came, the innermost last."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return [str(frame.f_globals.get("__name__")) for frame, _ in frames]
+
+
+def _file_read(error: BaseException) -> str:
+    """Return the config file that Hydra was reading, if there was one."""
+    frames = [frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__)]
+    found = [str(names["config_path"]) for names in frames if names.get("config_path")]
+    return found[-1] if found else "config files"
+
+
+def _why_not_composed(error: BaseException) -> str:
+    match error:
+        case RecursionError():
+            return "a defaults list names itself, perhaps by way of another"
+        case UnicodeDecodeError():
+            return f"is not in UTF-8 (byte {error.start})"
+    return f"cannot be composed ({named_line(error)})"

@@ -1,5 +1,6 @@
 """Hydra's flags, which may stand anywhere between the settings."""
 
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,6 @@ from sweep.places import CONF, PRIMARY
 KNOWN = (
     *("--cfg", "-c", "--resolve", "--package", "-p", "--info", "-i", "--hydra-help", "--version"),
     *("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
-    *("--shell-completion", "-sc"),
 )
 
 
@@ -36,10 +36,14 @@ class Source:
 class Typed:
     """A command line taken apart."""
 
-    flags: tuple[str, ...]  # with their values, in the order typed
     overrides: tuple[str, ...]
     source: Source
-    shows: bool  # whether Hydra is asked to print something rather than to run
+    asked: Namespace  # of Hydra, by its flags
+
+    @property
+    def shows(self) -> bool:
+        """Whether Hydra is asked to print something rather than to run."""
+        return bool(self.asked.cfg or self.asked.info or self.asked.hydra_help)
 
 
 def read_flags(arguments: Sequence[str]) -> Typed:
@@ -54,7 +58,6 @@ def read_flags(arguments: Sequence[str]) -> Typed:
     given = parser.parse_intermixed_args(list(arguments))
     if (given.resolve or given.package) and not given.cfg:
         raise BadInput("--resolve and --package: are for what --cfg shows; give --cfg job too")
-    overrides = tuple(given.overrides)
     source = Source(
         given.config_name or PRIMARY,
         Path(given.config_path).resolve() if given.config_path else CONF,
@@ -63,9 +66,7 @@ def read_flags(arguments: Sequence[str]) -> Typed:
     for flag, folder in (("--config-path", source.path), ("--config-dir", source.before)):
         if folder and not folder.is_dir():
             raise BadInput(f"{flag}={folder}: is not a folder")
-    flags = tuple(argument for argument in arguments if argument not in overrides)
-    shows = bool(given.cfg or given.info or given.hydra_help or given.shell_completion)
-    return Typed(flags, overrides, source, shows)
+    return Typed(tuple(given.overrides), source, given)
 
 
 def _refuse(message: str) -> NoReturn:

@@ -1,14 +1,17 @@
 """Hydra's own keys: which of them may be set, whether typed or in a config file."""
 
 from functools import cache
+from importlib import import_module
 from typing import Any, NoReturn
 
 from hydra.conf import HydraConf
+from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from sweep.command.config import SweeperConfig, differing_keys
 from sweep.command.optuna_sweeper import our_key
-from sweep.errors import BadInput
+from sweep.errors import BadInput, first_line, named_line, require
 from sweep.places import CONF, PRIMARY
 
 SETTABLE = (
@@ -41,17 +44,49 @@ def check_typed(key: str, argument: str) -> None:
 def check_composed(config: DictConfig) -> None:
     """Raise BadInput if config files set what a command line may not."""
     given, ours = _plain(config.hydra), _own_node()
-    sweeper = given["sweeper"].get("_target_")
+    sweeper = _at(given, "sweeper._target_")
     if sweeper != SweeperConfig._target_:
         must = f"must be {SweeperConfig._target_}"
         hint = f"begin the defaults list of your config with {PRIMARY}"
         raise BadInput(f"hydra.sweeper._target_={sweeper}: {must}; {hint}")
+    for group in ("hydra_logging", "job_logging"):
+        if (choice := given["runtime"]["choices"].get(f"hydra/{group}")) != "quiet":
+            _refuse(f"hydra/{group}", choice)
     for key in differing_keys(ours, given):
         if not f"{key}.".startswith(IN_FILES):
             _refuse(f"hydra.{key}", _at(given, key))
-    launcher = str(given["launcher"].get("_target_"))
-    if not launcher.startswith(LAUNCHERS):
-        raise BadInput(f"hydra.launcher._target_={launcher}: must be a launcher of Hydra's")
+    for key in given["sweeper"]["params"] or {}:
+        _check_search(config, key, given["sweeper"]["params"][key])
+    _check_verbose(given["verbose"])
+    _check_launcher(_at(given, "launcher._target_"))
+
+
+def _check_search(config: DictConfig, key: str, written: Any) -> None:
+    name = f"hydra.sweeper.params.{key}"
+    try:
+        value = config.hydra.sweeper.params[key]
+    except OmegaConfBaseException as error:
+        raise BadInput(f"{name}={written}: {first_line(error)}") from None
+    ok = isinstance(value, str | int | float) and not isinstance(value, bool)
+    require(ok, name, written, "must be as one would type it, such as 0.0,0.2 or interval(0, 0.5)")
+
+
+def _check_verbose(verbose: Any) -> None:
+    names = verbose if isinstance(verbose, list) else [verbose]
+    ok = isinstance(verbose, bool) or all(isinstance(name, str) for name in names)
+    require(ok, "hydra.verbose", verbose, "must be true, false, or the names of loggers")
+
+
+@cache
+def _check_launcher(target: Any) -> None:
+    key, allowed = "hydra.launcher._target_", "must be a launcher of Hydra's"
+    require(str(target).startswith(LAUNCHERS), key, target, allowed)
+    module, _, name = str(target).rpartition(".")
+    try:
+        found = getattr(import_module(module), name)
+    except Exception as error:  # of any kind: it is the plugin's own code
+        raise BadInput(f"{key}={target}: cannot be imported ({named_line(error)})") from None
+    require(isinstance(found, type) and issubclass(found, Launcher), key, target, allowed)
 
 
 def _refuse(key: str, value: Any) -> NoReturn:

@@ -1,6 +1,13 @@
-"""What Hydra warns of that nobody who types a command could change."""
+"""What Hydra warns of: nothing that nobody who types a command could change, the rest in a line."""
 
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+import hydra
 
 NOTICES = (
     # the plugins' schemas are meant to check conf/hydra/launcher
@@ -10,8 +17,30 @@ NOTICES = (
     # what a config names is imported here, and called only where it is a model, data or a loss
     r"hydra\.utils\.instantiate\(\) resolved _target_=.* with no\s+_execution_whitelist_",
 )
+HYDRA = str(Path(hydra.__file__).parent)
 
 
-def silence_notices() -> None:
-    for notice in NOTICES:
-        warnings.filterwarnings("ignore", message=notice)
+@contextmanager
+def notices_silenced() -> Iterator[None]:
+    with warnings.catch_warnings():
+        for notice in NOTICES:
+            warnings.filterwarnings("ignore", message=notice)
+        usual, said = warnings.showwarning, set[str]()
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            text = " ".join(str(message).split())
+            if not filename.startswith(HYDRA):
+                usual(message, category, filename, lineno, file, line)
+            elif text not in said:  # once of all compositions, and not where in Hydra's own code
+                said.add(text)
+                print(f"warning: {text}", file=sys.stderr)
+
+        warnings.showwarning = show
+        yield

@@ -148,7 +148,11 @@ def _read_plan(
         o if isinstance(o, Axis) else read_axis(override_key(o), o, _default_value(job, o))
         for o in searched
     ]
-    labels = {group: cfg.hydra.runtime.choices[group] for group in ("model", "data")}
+    choices = cfg.hydra.runtime.choices
+    labels = {group: choices.get(group) for group in ("model", "data")}
+    for group, choice in labels.items():
+        if not isinstance(choice, str):
+            raise BadInput(f"{group}: a defaults list must choose one file of conf/{group}")
     return Plan(loader, base, lines, tuple(axes), cfg, config, labels)
 
 
@@ -160,6 +164,13 @@ def _default_value(job: DictConfig, override: Override) -> Any:
 
 
 def _check_plan(plan: Plan, typed: frozenset[str]) -> None:
+    if plan.config.work:
+        raise BadInput(f"work={plan.config.work}: is set by the study; leave it out")
+    if plan.config.dropout and "dropout" not in typed:
+        raise BadInput(
+            f"dropout={plan.config.dropout}: a config file says what is searched in "
+            f"hydra.sweeper.params.dropout; or type dropout={plan.config.dropout}"
+        )
     study, zooms = plan.config.study, plan.config.sampler.name == "zoom"
     between("trials of all lists", plan.n_trials, 1, MOST_TRIALS)
     if plan.grid and "study.n_trials" in typed and study.n_trials != plan.n_trials:

@@ -1,23 +1,26 @@
 """Hydra inside this process: that of a command, or of a program that may use Hydra itself."""
 
+import io
 import logging
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path
+from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobRuntime
 from hydra.types import RunMode, TaskFunction
 from hydra.version import VersionBase, setbase
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from sweep.command.flags import Source
 from sweep.command.hydra_keys import check_composed
-from sweep.command.notices import silence_notices
+from sweep.command.notices import notices_silenced
+from sweep.errors import require
 from sweep.places import CONF
 
 
@@ -26,12 +29,39 @@ def multirun(task: TaskFunction, overrides: Sequence[str], source: Source, log: 
 
     log: whether Python's root logger becomes as the config says.
     """
-    given = list(overrides)
     with _hydra(source) as hydra:
-        config = hydra.compose_config(source.name, given, RunMode.MULTIRUN)
-        check_composed(config)  # before callbacks and loggers are made
-        _let_hydra_know(config)
-        return hydra.multirun(source.name, task, given, with_log_configuration=log)
+        # before callbacks and loggers are made
+        _let_hydra_know(_composed(hydra, source, overrides, RunMode.MULTIRUN))
+        return hydra.multirun(source.name, task, list(overrides), with_log_configuration=log)
+
+
+def compose(overrides: Sequence[str], source: Source) -> DictConfig:
+    """Return the config of one training, Hydra's own node with it."""
+    with _hydra(source) as hydra:
+        return _composed(hydra, source, overrides, RunMode.RUN)
+
+
+def shown(asked: Namespace, overrides: Sequence[str], source: Source) -> str:
+    """Return what Hydra prints if it is asked for something else than a run."""
+    given = list(overrides)
+    with _hydra(source) as hydra, redirect_stdout(io.StringIO()) as out:
+        config = _composed(hydra, source, overrides, RunMode.RUN)
+        if asked.hydra_help:
+            hydra.hydra_help(source.name, get_args_parser(), Namespace(overrides=given))
+        elif asked.info:
+            hydra.show_info(asked.info, source.name, given)
+        else:
+            package = None if asked.package == "_global_" else asked.package
+            known = package is None or OmegaConf.select(config, package) is not None
+            require(known, "--package", package, f"must be one of {', '.join(config)} or below")
+            hydra.show_cfg(source.name, given, asked.cfg, package, asked.resolve)
+    return out.getvalue()
+
+
+def _composed(hydra: Hydra, source: Source, overrides: Sequence[str], mode: RunMode) -> DictConfig:
+    config = hydra.compose_config(source.name, list(overrides), mode)
+    check_composed(config)
+    return config
 
 
 def _let_hydra_know(config: DictConfig) -> None:
@@ -45,21 +75,11 @@ def _let_hydra_know(config: DictConfig) -> None:
     HydraConfig.instance().set_config(config)
 
 
-def compose(overrides: Sequence[str], source: Source) -> DictConfig:
-    """Return the config of one training, Hydra's own node with it."""
-    with _hydra(source) as hydra:
-        return hydra.compose_config(source.name, list(overrides), RunMode.RUN)
-
-
 @contextmanager
 def _hydra(source: Source) -> Iterator[Hydra]:
-    silence_notices()
-    setbase("1.3")
-    GlobalHydra.instance().clear()
-    try:
+    with _put_back(), notices_silenced():
+        setbase("1.3")
         yield Hydra.create_main_hydra2("run", _search_path(source))
-    finally:
-        GlobalHydra.instance().clear()
 
 
 def _search_path(source: Source) -> ConfigSearchPath:
@@ -72,14 +92,11 @@ def _search_path(source: Source) -> ConfigSearchPath:
 
 
 @contextmanager
-def put_back() -> Iterator[None]:
-    """Put back what the program had set in Hydra, in Optuna and in Python's root logger."""
-    import optuna  # which takes its time, and `sweep.run` does without at first
-
+def _put_back() -> Iterator[None]:
+    """Put back what the program had set in Hydra and in Python's root logger."""
     theirs, base, job = GlobalHydra.instance(), VersionBase.instance(), JobRuntime.instance()
     hydra, version, name = theirs.hydra, base.getbase(), job.get("name")
-    composed = HydraConfig.instance().cfg
-    root, verbosity = logging.getLogger(), optuna.logging.get_verbosity()
+    composed, root = HydraConfig.instance().cfg, logging.getLogger()
     handlers, level = list(root.handlers), root.level
     theirs.clear()
     try:
@@ -95,4 +112,3 @@ def put_back() -> Iterator[None]:
                 handler.close()
         root.handlers[:] = handlers
         root.setLevel(level)
-        optuna.logging.set_verbosity(verbosity)

@@ -10,6 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override
 from omegaconf import DictConfig, OmegaConf
 
+from sweep.command.arguments import check_arguments
 from sweep.command.hints import unknown_key
 from sweep.errors import BadInput
 
@@ -31,6 +32,7 @@ def read_roles(
     loader: ConfigLoader, base: DictConfig, defaults: Sequence[str], arguments: Sequence[str]
 ) -> Roles:
     """Tell the settings apart; `defaults` are searched unless the command line sets them."""
+    _check_defaults(defaults)
     parser = OverridesParser.create(loader)
     given = parser.parse_overrides(list(arguments))
     keys = {override_key(override) for override in given}
@@ -45,6 +47,13 @@ def read_roles(
     if not searched or override_key(searched[0]) != "dropout":
         raise BadInput("hydra.sweeper.params: must hold a search for dropout")
     return Roles(tuple(found["fixed"]), searched, each, frozenset(keys))
+
+
+def _check_defaults(defaults: Sequence[str]) -> None:
+    try:
+        check_arguments(defaults, [])
+    except BadInput as error:
+        raise BadInput(f"hydra.sweeper.params.{error}") from None
 
 
 def _role(loader: ConfigLoader, base: DictConfig, override: Override) -> str:

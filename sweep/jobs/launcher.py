@@ -14,6 +14,13 @@ from omegaconf import DictConfig, OmegaConf
 from sweep.errors import BadInput, Unreachable, between, first_line, require
 
 LOCAL = ("basic", "joblib", "submitit_local")
+NAMES = {  # of what Hydra's plugins call their classes, whatever a config file is called
+    "BasicLauncher": "basic",
+    "JoblibLauncher": "joblib",
+    "LocalLauncher": "submitit_local",
+    "SlurmLauncher": "submitit_slurm",
+    "RayLauncher": "ray",
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,8 @@ def read_launcher(hydra: Any, n_gpus: Callable[[], int]) -> Launcher:
 
     Raises Unreachable if a cluster does not answer.
     """
-    name, given = str(hydra.runtime.choices["hydra/launcher"]), hydra.launcher
+    given, choice = hydra.launcher, str(hydra.runtime.choices["hydra/launcher"])
+    name = NAMES.get(given._target_.rpartition(".")[2], choice)
     cores = len(os.sched_getaffinity(0))
     if name == "joblib":  # which gives each process its share of the cores
         n = given.n_jobs if given.n_jobs > 0 else n_gpus() or cores

@@ -127,6 +127,10 @@ class Results:
     def folders(self) -> list[Path]:
         return [self.jobs / str(number) for number in self.numbers()]
 
+    def are_others(self) -> bool:
+        """Return whether there are results, but none of this study."""
+        return any(map(has_result, self.folders())) and not any(True for _ in self._ends())
+
     def outcomes(self, generation: int | None) -> dict[Key, Outcome]:
         """Read the outcomes of a generation, or of all; of a trial's two the later job's."""
         outcomes: dict[Key, Outcome] = {}

@@ -40,6 +40,11 @@ def study_fingerprint(plan: Plan, data_sha256: str) -> dict[str, Any]:
     }
 
 
+def jobs_digest(fingerprint: Mapping[str, Any], sources: Mapping[str, str]) -> str:
+    """Return what a job's result must carry, so that no result of other sources is taken."""
+    return sha256_of({**fingerprint, "sources": sources})
+
+
 def sha256_of(fingerprint: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()
 

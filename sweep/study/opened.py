@@ -13,7 +13,7 @@ from sweep.jobs.launcher import Launcher
 from sweep.jobs.training import Training
 from sweep.show.dashboard import Dashboard
 from sweep.show.progress import Bar
-from sweep.study.fingerprint import library_versions
+from sweep.study.fingerprint import jobs_digest, library_versions
 from sweep.study.lock import database_lock, folder_lock
 from sweep.study.preparation import Prepared
 from sweep.study.sources import changed_sources
@@ -44,7 +44,7 @@ def open_study_run(prepared: Prepared, launcher: Launcher, bar: Bar) -> Iterator
         _describe_study(study, prepared, url)
         dashboard = stack.enter_context(closing(Dashboard(folder)))
         dashboard.announce(plan.axes, plan.config.study.seeds, prepared.second_metric)
-        digest, device = prepared.jobs_digest, prepared.device
+        digest, device = jobs_digest(prepared.fingerprint, prepared.sources), prepared.device
         training = Training(plan, name, digest, folder, device, launcher, bar)
         yield StudyRun(plan, study, training, dashboard)
 

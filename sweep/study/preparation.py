@@ -40,11 +40,6 @@ class Prepared:
     second_metric: str
     guess: dict[str, float]  # metric -> that of the best constant guess
 
-    @property
-    def jobs_digest(self) -> str:
-        """What a job's result must carry, so that no result of other sources is taken."""
-        return sha256_of({**self.fingerprint, "sources": self.sources})
-
 
 def prepare_study(plan: Plan, launcher: Launcher) -> Prepared:
     """Check what needs torch and the data; raise BadInput or Unreachable, and write nothing."""

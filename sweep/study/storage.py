@@ -22,6 +22,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, PendingRollbackErro
 from sweep.errors import BadInput, Unreachable, first_line, mask_passwords, without_secrets
 
 PATIENCE = 300.0  # seconds that a database may be away
+DAMAGED = ("not a database", "malformed", "no such", "schema", "constraint failed")
 BUSY = 60  # seconds that SQLite waits for another process by itself
 
 
@@ -57,11 +58,16 @@ def open_study(url: str, name: str) -> optuna.Study:
     """Create a study or open it; raise Unreachable if there is no storage behind the URL."""
     with reaching_storage(url):
         study = optuna.create_study(storage=_storage(url), study_name=name, load_if_exists=True)
-        if study.directions != [StudyDirection.MINIMIZE]:
-            raise BadInput(f"study.name={name}: minimises no single number; choose another")
+        _check_minimises(study)
         if "fingerprint" not in study.user_attrs and study.get_trials(deepcopy=False):
             raise BadInput(f"study.name={name}: is another program's study; choose another")
         return study
+
+
+def _check_minimises(study: optuna.Study) -> None:
+    if study.directions != [StudyDirection.MINIMIZE]:
+        key = f"study.name={study.study_name}"
+        raise BadInput(f"{key}: minimises no single number; choose another")
 
 
 def load_study(url: str, name: str, alone: bool = False) -> optuna.Study:
@@ -79,6 +85,7 @@ def load_study(url: str, name: str, alone: bool = False) -> optuna.Study:
                 f"{name}: is not in {mask_passwords(url)}, which has {', '.join(known) or 'none'}"
             )
         study = optuna.load_study(storage=storage, study_name=name)
+        _check_minimises(study)
         if "fingerprint" not in study.user_attrs:
             raise BadInput(f"{name}: is another program's study")
         return study
@@ -97,8 +104,8 @@ def reaching_storage(url: str) -> Iterator[None]:
     """Say in one line why there is no storage behind a URL, or not the one that is meant."""
     try:
         yield
-    except (SQLAlchemyError, StorageInternalError, ImportError) as error:
-        why = short_reason(error, url)
+    except (SQLAlchemyError, StorageInternalError, ImportError, RuntimeError) as error:
+        why = short_reason(error, url) + _advice(error, url)
         if isinstance(error.__cause__ or error, ModuleNotFoundError):  # of the database's driver
             why += "; try uv run --extra postgresql and postgresql+psycopg://..."
         raise Unreachable(f"study.storage={mask_passwords(url)}: {why}") from None
@@ -106,6 +113,14 @@ def reaching_storage(url: str) -> Iterator[None]:
         raise
     except ValueError as error:  # of a port that is none, or a study of several values
         raise BadInput(f"study.storage={mask_passwords(url)}: {short_reason(error, url)}") from None
+
+
+def _advice(error: Exception, url: str) -> str:
+    """Say what to do about a study's own file that is damaged, or of another Optuna."""
+    path, text = Path(url.removeprefix("sqlite:///")), f"{error} {error.__cause__}"
+    if not (any(said in text for said in DAMAGED) and (path.parent / "jobs").is_dir()):
+        return ""
+    return f"; remove {path} and the same command makes it again from {path.parent / 'jobs'}"
 
 
 def name_value(study: optuna.Study, metric: str) -> None:
@@ -144,7 +159,8 @@ class PatientStorage(BaseStorage):
             except (SQLAlchemyError, StorageInternalError) as error:
                 text = f"study.storage={mask_passwords(self.url)}: {short_reason(error, self.url)}"
                 if not is_away(error) or time.monotonic() - begin > PATIENCE:
-                    raise Unreachable(f"{text}; run the same command to resume") from error
+                    advice = _advice(error, self.url) or "; run the same command to resume"
+                    raise Unreachable(f"{text}{advice}") from error
             with suppress(SQLAlchemyError):
                 self.database.remove_session()  # with the transaction that broke
             if not attempt:

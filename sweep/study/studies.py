@@ -3,7 +3,7 @@
 import os
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import optuna
@@ -25,7 +25,22 @@ from sweep.workload.arrays import write_held
 
 def run_studies(plans: Sequence[Plan], launch: Launch) -> list[Answer]:
     """Check every study, then run and report them; one that fails leaves the others alone."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # errors are said in one line, by us
+    with _quiet_optuna():
+        return _run_all(plans, launch)
+
+
+@contextmanager
+def _quiet_optuna() -> Iterator[None]:
+    """Let Optuna say nothing but errors meanwhile: mistakes are said in one line, by us."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def _run_all(plans: Sequence[Plan], launch: Launch) -> list[Answer]:
     device = plans[0].config.train.device
     launcher = read_launcher(plans[0].cfg.hydra, lambda: _n_gpus(device))
     every = [prepare_study(plan, launcher) for plan in plans]

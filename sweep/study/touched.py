@@ -1,15 +1,24 @@
 """A study in which another program, or another version of this one, has written."""
 
+from math import isclose
 from pathlib import Path
+from statistics import fmean
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from sweep.answer.row import numbered_rows, searched_axes
 from sweep.errors import BadInput, mask_passwords
-from sweep.study.fingerprint import RECORDS
+from sweep.jobs.results import Results
+from sweep.study.fingerprint import RECORDS, jobs_digest
 
-OF_REPORTS = ("config", "guess", "sources", "versions", "warnings")  # attributes, beside the trials
+OF_REPORTS = {  # attributes of a study, beside its trials
+    "config": dict,
+    "guess": dict,
+    "sources": dict,
+    "versions": dict,
+    "warnings": list,
+}
 
 
 def check_untouched(study: optuna.Study, folder: Path, url: str | None) -> None:
@@ -17,8 +26,8 @@ def check_untouched(study: optuna.Study, folder: Path, url: str | None) -> None:
 
     url: of a storage of its own; None if the study is kept in its folder.
     """
-    key = f"study.name={study.study_name}"
-    if study.user_attrs["fingerprint"].get("records") != RECORDS:
+    key, fingerprint = f"study.name={study.study_name}", study.user_attrs["fingerprint"]
+    if isinstance(fingerprint, dict) and fingerprint.get("records") != RECORDS:
         other = "was begun with another version of this program"
         raise BadInput(f"{key}: {other}; choose another name, or remove {folder}")
     if wrong := _what_is_wrong(study):
@@ -27,17 +36,26 @@ def check_untouched(study: optuna.Study, folder: Path, url: str | None) -> None:
         raise BadInput(f"{key}: {wrong} by another program; {how}, or choose another name")
 
 
-def check_described(study: optuna.Study) -> None:
-    """Raise BadInput if a study lacks what a report reads beside the trials."""
+def check_described(study: optuna.Study, folder: Path) -> None:
+    """Raise BadInput if a study lacks what a report needs, or if the jobs are another's."""
     if missing := [key for key in OF_REPORTS if key not in study.user_attrs]:
         how = "its command, given again, puts it back"
         raise BadInput(f"study.name={study.study_name}: lacks the attribute {missing[0]}; {how}")
+    attrs = study.user_attrs
+    jobs = Results(folder / "jobs", jobs_digest(attrs["fingerprint"], attrs["sources"]))
+    if study.get_trials(deepcopy=False) and jobs.are_others():
+        raise BadInput(f"{folder}: the jobs in it are not of the study {study.study_name}")
 
 
 def _what_is_wrong(study: optuna.Study) -> str | None:
+    for key, kind in {**OF_REPORTS, "fingerprint": dict}.items():
+        if not isinstance(study.user_attrs.get(key, kind()), kind):
+            return f"its attribute {key} was changed"
     try:
         keys = {axis.key for axis in searched_axes(study)}
-        for trial in study.get_trials(deepcopy=False):
+        for number, trial in enumerate(study.get_trials(deepcopy=False)):
+            if trial.number != number:
+                return f"its trial {number} was deleted"
             if wrong := _what_is_wrong_with(trial, keys):
                 return f"its trial {trial.number} was {wrong}"
         numbered_rows(study)
@@ -52,4 +70,13 @@ def _what_is_wrong_with(trial: FrozenTrial, keys: set[str]) -> str | None:
     ours = "trained" if trial.state == TrialState.COMPLETE else "reason"
     if ours not in trial.user_attrs:
         return "told"
-    return None if trial.params.keys() == keys else "changed"
+    return None if trial.params.keys() == keys and _is_as_trained(trial) else "changed"
+
+
+def _is_as_trained(trial: FrozenTrial) -> bool:
+    """Return whether a trial's value is the mean of one of its metrics, as it was recorded."""
+    if trial.state != TrialState.COMPLETE:
+        return True
+    trained = trial.user_attrs["trained"]
+    means = [fmean(trained[metric]) for metric in trained["metrics"]]
+    return any(isclose(trial.value or 0.0, mean) for mean in means)

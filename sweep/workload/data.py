@@ -9,17 +9,18 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from sweep.command.config import OF_ALL_DATA
 from sweep.errors import BadInput, Unreachable
 from sweep.workload.classes import class_warnings, given_classes, part_of_training
 from sweep.workload.generators import ALL, restoring_states, seed_generators
 from sweep.workload.imports import import_target
 from sweep.workload.inputs import Inputs, input_tensors, map_inputs
+from sweep.workload.noted import noted
 from sweep.workload.samples import as_samples, converted, counted_elements
 from sweep.workload.split import Augment, Split, mean_and_std
 
@@ -81,7 +82,8 @@ class _Config:
 @lru_cache(maxsize=1)  # jobs in the same process read the data once
 def load_once(frozen: _Config) -> Data:
     config = frozen.config
-    train, val = read_split(config, "train"), read_split(config, "val")
+    read = set[str]()
+    train, val = read_split(config, "train", read), read_split(config, "val", read)
     assert train and val  # only "test" may be missing
     check_alike(_data_key(config), train, val, "val")
     digest = hashlib.sha256()
@@ -110,12 +112,14 @@ def load_once(frozen: _Config) -> Data:
         raise BadInput(f"{_data_key(config)}: {seen}; for numbers, return floats")
     if y.dtype == torch.int64 and data.n_classes < 2:
         raise BadInput(f"{_data_key(config)}: has only class 0; at least two classes are needed")
+    unread = config.keys() - OF_ALL_DATA.keys() - {"_target_", "fallback"} - read
     return replace(
         data,
-        warnings=tuple(
-            class_warnings(
+        warnings=(
+            *(f"data.{key}={config[key]} is not read by its function" for key in sorted(unread)),
+            *class_warnings(
                 data.train.targets, data.val.targets, data.n_classes, dropped + dropped_val
-            )
+            ),
         ),
     )
 
@@ -158,10 +162,12 @@ def load_test_split(config: Mapping[str, Any], data: Data) -> Split | None:
     return replace(data.train, inputs=inputs, targets=targets.to(device), augment=None)
 
 
-def read_split(config: Mapping[str, Any], split: str) -> tuple[Inputs, Tensor] | None:
+def read_split(
+    config: Mapping[str, Any], split: str, read: set[str] | None = None
+) -> tuple[Inputs, Tensor] | None:
     """Call the function that `_target_` names; return its inputs and targets, checked.
 
-    None if there is no test set.
+    None if there is no test set. The keys that the function reads are added to `read`.
     """
     key, function = _data_key(config), import_target("data._target_", config.get("_target_"))
     if isinstance(function, type) or not _takes_two(function):
@@ -172,7 +178,7 @@ def read_split(config: Mapping[str, Any], split: str) -> tuple[Inputs, Tensor] |
     try:
         with restoring_states():  # a split at random is the same in every process
             seed_generators(ALL, 0)
-            returned = function(SimpleNamespace(**config), split)
+            returned = function(noted(config, set() if read is None else read), split)
         if returned is None and split == "test":
             return None
         inputs, targets = as_samples(key, split, returned)

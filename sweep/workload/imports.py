@@ -8,17 +8,17 @@ from typing import Any
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
-from sweep.command.notices import silence_notices
+from sweep.command.notices import notices_silenced
 from sweep.errors import BadInput
 from sweep.places import HOUSE
 
 
 def import_target(key: str, name: Any) -> Any:
     """Return the class or function of a dotted name; raise BadInput if it cannot be imported."""
-    silence_notices()
     try:
         _join_models(str(name))
-        target = instantiate({"_target_": str(name), "_partial_": True})
+        with notices_silenced():
+            target = instantiate({"_target_": str(name), "_partial_": True})
     except InstantiationException as error:
         raise BadInput(f"{key}={name}: {_reason(error)}") from None
     except SystemExit as error:

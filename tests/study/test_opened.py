@@ -1,13 +1,15 @@
 """Whose study it is: one process runs it, and only the same command continues it."""
 
+import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import optuna
 import pytest
 
 from sweep import report
-from sweep.errors import BadInput
+from sweep.errors import BadInput, Unreachable
 from sweep.study.lock import folder_lock
 from tests.conftest import job_folders, load_study, values
 
@@ -126,7 +128,37 @@ def other_space(study):
     study.set_user_attr("fingerprint", {**study.user_attrs["fingerprint"], "space": None})
 
 
+def deleted(study):
+    with closing(sqlite3.connect(database_of(study))) as database:
+        database.execute("DELETE FROM trials WHERE number = 0")
+        database.commit()
+
+
+def better(study):
+    with closing(sqlite3.connect(database_of(study))) as database:
+        database.execute("UPDATE trial_values SET value = value - 1 WHERE trial_id = 1")
+        database.commit()
+
+
+def a_number(key):
+    def set_to_a_number(study):
+        study.set_user_attr(key, 5)
+
+    set_to_a_number.__name__ = key
+    return set_to_a_number
+
+
+def database_of(study):
+    return study._storage._backend.engine.url.database
+
+
 TOUCHED = {
+    deleted: "its trial 0 was deleted by another program",
+    better: "its trial 0 was changed by another program",
+    **{
+        a_number(key): f"its attribute {key} was changed by another program"
+        for key in ("fingerprint", "config", "warnings", "versions", "sources", "guess")
+    },
     told: "its trial 2 was told by another program",
     failed: "its trial 2 was told by another program",
     queued: "its trial 2 was begun by another program",
@@ -155,6 +187,59 @@ def test_a_study_that_others_wrote_in_is_told_and_made_again(sweep, touch):
     sweep("dropout=0.0,0.2", "study.name=mine")
     assert values(folder) == before and job_folders(folder) == jobs
     assert report.report_again([str(folder)]) == 0
+
+
+def garbage(path):
+    path.write_bytes(b"no database" * 1000)
+
+
+def of_another_optuna(path):
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("UPDATE alembic_version SET version_num = 'v99'")
+        database.commit()
+
+
+def without_tables(path):
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("DROP TABLE trials")
+        database.commit()
+
+
+@pytest.mark.parametrize("damage", [garbage, of_another_optuna, without_tables])
+def test_a_database_that_is_damaged_is_made_again(sweep, damage):
+    folder = sweep("dropout=0.0,0.2", "study.name=mine")
+    before, jobs = values(folder), job_folders(folder)
+    damage(folder / "study.db")
+    advice = f"remove {folder}/study.db and the same command makes it again from {folder}/jobs"
+    with pytest.raises(Unreachable, match=advice):
+        sweep("dropout=0.0,0.2", "study.name=mine")
+    if damage is not without_tables:  # which the report takes for a study that has just begun
+        with pytest.raises(Unreachable, match=advice):
+            report.report_again([str(folder)])
+    (folder / "study.db").unlink()
+    sweep("dropout=0.0,0.2", "study.name=mine")
+    assert values(folder) == before and job_folders(folder) == jobs
+
+
+def test_a_database_of_another_study_is_not_reported_as_this_one(sweep):
+    other = sweep("dropout=0.0,0.3", "study.name=other")
+    folder = sweep("dropout=0.0,0.2", "study.name=mine")
+    before = (folder / "trials.csv").read_text()
+    shutil.copy(other / "study.db", folder / "study.db")
+    with pytest.raises(BadInput, match="mine: the jobs in it are not of the study other"):
+        report.report_again([str(folder)])
+    with pytest.raises(BadInput, match="give a study's folder"):
+        report.report_again([])
+    assert (folder / "trials.csv").read_text() == before
+
+
+def test_a_study_that_maximises_is_no_report(sweep):
+    folder = sweep("dropout=0.0,0.2", "study.name=mine")
+    with closing(sqlite3.connect(folder / "study.db")) as database:
+        database.execute("UPDATE study_directions SET direction = 'MAXIMIZE'")
+        database.commit()
+    with pytest.raises(BadInput, match="minimises no single number"):
+        report.report_again([str(folder)])
 
 
 def test_what_a_report_lacks_is_put_back_by_the_command(sweep):

@@ -357,10 +357,10 @@ def test_a_test_set_that_cannot_be_read_is_seen_before_anything_is_trained(
 ):
     real = data.read_split
 
-    def read(config, split):
+    def read(config, split, *read):
         if split == "test":
             raise BadInput("data._target_=mine: the test file is empty")
-        return real(config, split)
+        return real(config, split, *read)
 
     monkeypatch.setattr(data, "read_split", read)
     data.load_once.cache_clear()
