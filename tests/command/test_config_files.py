@@ -4,10 +4,15 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 
+from sweep import check
+from sweep.errors import BadInput
 from sweep.run import main
 from tests.command.test_command import ROOT, command, is_one_line
 
@@ -28,6 +33,12 @@ REFUSED = {  # of hydra: -> what is said
     "job: {chdir: true}": "hydra.job.chdir=True: of Hydra's own keys",
     "job: {env_set: {A: b}}": "hydra.job.env_set.A=b: of Hydra's own keys",
     "output_subdir: null": "hydra.output_subdir=None: of Hydra's own keys",
+    "verbose: 7": "hydra.verbose=7: must be true, false, or the names of loggers",
+    "launcher: {_target_: hydra_plugins.nope.X}": "hydra.launcher._target_=hydra_plugins.nope.X: c",
+    "launcher: {_target_: hydra_plugins.study_sweeper.StudySweeper}": "hydra.launcher._target_=hy",
+    "launcher: null": "hydra.launcher._target_=None: must be a launcher",
+    "sweeper: null": "hydra.sweeper._target_=None: must be hydra_plugins.",
+    "sweeper: {params: {dropout: [0.0, 0.2]}}": "hydra.sweeper.params.dropout=[0.0, 0.2]: must be",
     "job_logging: {handlers: {file: {filename: here}}}": "hydra.job_logging.handlers.file.filename",
     "hydra_logging: {handlers: {x: {class: logging.FileHandler, filename: here}}}": "hydra_logging",
 }
@@ -43,7 +54,6 @@ def run(tmp_path, monkeypatch, capsys):
     def typed(*arguments):
         monkeypatch.setattr(sys, "argv", ["sweep.run", *arguments])
         code = main()
-        GlobalHydra.instance().clear()
         return (code, *capsys.readouterr())
 
     return typed
@@ -65,6 +75,79 @@ def test_a_file_may_set_no_more_than_is_typed(run, tmp_path, line, complaint):
     # of what is swept, Hydra 1.4 refuses two of these itself
     is_one_line(*run("dropout=0.0,0.2", "+experiment=y,x"), complaint.partition("._target_")[0])
     assert [path.name for path in (tmp_path / "here").iterdir()] == ["conf"]
+
+
+FILES = {  # what stands in a file of its own -> what is said
+    OWN + "dropout: 0.3\n": "dropout=0.3: a config file says what is searched in hydra.sweeper",
+    OWN + "work: x\n": "work=x: is set by the study",
+    OWN + "hydra: null\n": "config files: cannot be composed",
+    OWN + "hydra: {job: {env_copy: [NOPE]}}\n": "config files: cannot be composed (KeyError",
+    OWN + "hydra: {sweeper: {params: {dropout: 'no('}}}\n": "hydra.sweeper.params.dropout=no(: not",
+    OWN
+    + "hydra: {sweeper: {params: {dropout: '${oc.env:NO}'}}}\n": "hydra.sweeper.params.dropout=$",
+    OWN + "hydra: {sweeper: {params: {work: x}}}\n": "hydra.sweeper.params.work=x: is set by",
+    OWN.replace("data: mnist5k", "model: [mlp, cnn]"): "model: a defaults list must choose one",
+    OWN.replace("data: mnist5k", "hydra/job_logging: none"): "hydra/job_logging=none: of Hydra's",
+    "defaults:\n  - dropout_sweep\n  - own\n  - _self_\n": "a defaults list names itself",
+    OWN + "# M\udcfcller\n": "own: is not in UTF-8",
+}
+
+
+@pytest.mark.parametrize("text", FILES)
+def test_a_file_that_is_wrong_is_told_in_a_line(run, tmp_path, text):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "own.yaml").write_bytes(text.encode(errors="surrogateescape"))
+    is_one_line(*run("train.lr=0.01", "-cd", "../mine", "-cn", "own"), FILES[text])
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_a_check_and_what_is_shown_refuse_what_a_run_refuses(run, tmp_path, monkeypatch):
+    write(
+        tmp_path / "mine" / "own.yaml", f"{OWN}hydra:\n  callbacks: {{x: {{_target_: os.abort}}}}\n"
+    )
+    source = ["-cp", "../mine", "-cn", "own"]
+    is_one_line(*run(*source, "--cfg", "job"), "hydra.callbacks.x=")
+    with pytest.raises(BadInput, match=r"hydra\.callbacks\.x="):
+        check.check_model(source)
+    with pytest.raises(BadInput, match="what Hydra shows is shown by"):
+        check.check_model(["--cfg", "job"])
+
+
+def test_what_is_shown_is_what_would_run(run, tmp_path):
+    write(tmp_path / "mine" / "own.yaml", OWN.replace("width: 16", "width: 17"))
+    for source in (["-cp", "../mine"], ["-cd", "../mine"]):
+        for asked in (["--cfg", "job"], ["--info", "config"], ["--cfg=all", "-p", "model"]):
+            code, out, _ = run(*source, "-cn", "own", *asked)
+            assert code == 0 and "width: 17" in out
+    is_one_line(*run("--cfg", "job", "-p", "nope"), "--package=nope: must be one of")
+    is_one_line(*run("--info", "nope"), "invalid choice: 'nope'")
+
+
+def test_a_key_of_data_that_nothing_reads_is_told(run, tmp_path):
+    write(tmp_path / "mine" / "own.yaml", OWN.replace("n_val: 100", "n_val: 100, n_vall: 9"))
+    code, out, err = run("dropout=0.0,0.2", "-cd", "../mine", "-cn", "own")
+    assert code == 0, err
+    assert "warning: data.n_vall=9 is not read by its function" in out
+    assert "data.n_val=" not in out + err
+
+
+@pytest.mark.filterwarnings("default:In 'own'")
+def test_what_hydra_warns_of_is_one_line(run, tmp_path):
+    write(tmp_path / "mine" / "own.yaml", OWN.replace("  - _self_\n", ""))
+    code, _, err = run("dropout=0.0,0.2", "-cd", "../mine", "-cn", "own")
+    told = [line for line in err.splitlines() if "_self_" in line]
+    assert code == 0 and len(told) == 1 and told[0].startswith("warning: In 'own': Defaults list")
+
+
+def test_a_command_leaves_hydra_and_python_as_they_were(run, tmp_path):
+    write(tmp_path / "app" / "app.yaml", "a: 1")
+    write(tmp_path / "mine" / "own.yaml", OWN)
+    with initialize_config_dir(str(tmp_path / "app"), version_base="1.2"):
+        theirs, before = GlobalHydra.instance().hydra, list(warnings.filters)
+        for arguments in (["-cd", "../mine", "-cn", "own", "dropout=0.2"], ["--info"], ["nope=1"]):
+            run(*arguments)
+            assert GlobalHydra.instance().hydra is theirs and compose("app").a == 1
+            assert warnings.filters == before and not HydraConfig.initialized()
 
 
 def test_a_file_may_set_what_is_typed_and_the_search(run, tmp_path):
