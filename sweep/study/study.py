@@ -36,7 +36,7 @@ from sweep.study.sampler import Proposer
 from sweep.study.seeds import add_seeds
 from sweep.work import seeds_of
 
-REDRAW_GROWTH = 1.1  # in trials before pictures are drawn again: their cost grows with the trials
+REDRAW_GROWTH = 1.25  # in trials before pictures are drawn again: their cost grows with the trials
 
 
 @dataclass(eq=False)

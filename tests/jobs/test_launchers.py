@@ -14,12 +14,14 @@ from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 from optuna.trial import TrialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sweep.command.arguments import check_installed, hydra_quoted
 from sweep.errors import BadInput, Revoked, SweepFailed, Unreachable
 from sweep.jobs import claim, job, training
+from sweep.jobs.launcher import read_launcher
 from sweep.jobs.partition import partition
 from sweep.jobs.training import Training
 from sweep.work import Trial
@@ -77,6 +79,15 @@ def test_every_launcher_finds_the_same(basic, tmp_path, launcher):
         events = EventAccumulator(str(run))
         events.Reload()
         assert [point.step for point in events.Scalars("loss/val")] == [1, 2]
+
+
+def test_a_launcher_is_known_by_its_class_whatever_its_file_is_called():
+    joblib = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
+    for target, n, is_local in ((joblib, 2, True), ("hydra_plugins.mine.Mine", 1, False)):
+        choices, launcher = {"hydra/launcher": "mine"}, {"_target_": target, "n_jobs": 2}
+        hydra = OmegaConf.create({"runtime": {"choices": choices}, "launcher": launcher})
+        known = read_launcher(hydra, lambda: 0)
+        assert (known.n_parallel, known.is_local) == (n, is_local)
 
 
 def children(pid):
