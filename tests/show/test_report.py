@@ -135,9 +135,9 @@ def test_test_samples_are_read_by_the_confirmation_only(sweep, monkeypatch):
     real = data.read_split
     data.load_once.cache_clear()
 
-    def read(config, split):
+    def read(config, split, *keys):
         reads.append(split)
-        return real(config, split)
+        return real(config, split, *keys)
 
     monkeypatch.setattr(data, "read_split", read)
     folder = sweep("dropout=0.0,0.5")
