@@ -1,6 +1,6 @@
 """Applies a user's random augmentation, seeded so that all rates of a seed get the same inputs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -15,11 +15,11 @@ KEY = 0x5BD1E995  # XORed with a step's key to make the key of its augmentation
 
 
 @torch.no_grad()
-def augmented(augment: Augment, x: Inputs, keys: Tensor) -> Inputs:
-    """Augment a step's inputs (S, B, ...); the generators are seeded with each seed's key (S,)."""
+def augmented(augment: Augment, x: Inputs, keys: Sequence[int]) -> Inputs:
+    """Augment a step's inputs (S, B, ...); the generators are seeded with each seed's key, of S."""
     parts = []
     with generators.restoring_states():
-        for seed, key in enumerate(keys.tolist()):
+        for seed, key in enumerate(keys):
             generators.seed_generators(generators.ALL, key ^ KEY)
             parts.append(augment(map_inputs(_copy_of(seed), x)))
     names = [input_tensors(part) for part in parts]

@@ -61,6 +61,7 @@ class Population:
         total = torch.zeros(self.n_members, dtype=self.dtype, device=self.device)
         n_trials = self.n_members // len(self.seeds)
         batches, keys = self._batches(epoch, len(data))
+        known = keys.tolist() if data.augment else []  # once: a step must not wait for the device
         checked = _some_step(epoch, len(batches), self.n_members)
         with generators.restoring_states():
             before = generators.generator_states()
@@ -68,7 +69,7 @@ class Population:
             for step, rows in enumerate(batches):
                 x, y = data[rows]
                 if data.augment is not None:
-                    x = augmented(data.augment, x, keys[step])
+                    x = augmented(data.augment, x, known[step])
                 losses = self.step(x, y, step, checked.get(step))
                 total += losses * data.share(rows).to(self.dtype).repeat(n_trials)
                 on_step()
