@@ -5,7 +5,7 @@ Takes those overrides of sweep.run that set the model, the data and the training
     python -m sweep.check model=cnn train.device=cuda
 """
 
-from sweep.stop import leave, quiet_start
+from sweep.stop import leave, quiet_start, stop_if_asked
 
 if __name__ == "__main__":
     quiet_start()  # before what takes seconds to import
@@ -139,6 +139,7 @@ def train_serially(models: list[nn.Module], samples: Split, config: Config) -> N
 
 
 def seconds_of(work: Callable[[], object], device: torch.device) -> float:
+    stop_if_asked()
     begin = time.perf_counter()
     work()
     if device.type == "cuda":

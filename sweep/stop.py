@@ -6,12 +6,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType, TracebackType
+from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import NoReturn
 
 LINE = "\ninterrupted; run the same command to resume"
 IMPATIENCE = 3.0  # seconds for which a command that ends hears no second signal
+SOON = 0.05  # seconds until an interrupt is tried again
 asked_by: signal.Signals | None = None  # the signal of a command that is to stop
 asked_at = 0.0
 
@@ -25,10 +26,13 @@ def signals_heard() -> Iterator[None]:
         yield
         return
     before = {which: signal.signal(which, _stop) for which in (signal.SIGINT, signal.SIGTERM)}
+    before[signal.SIGALRM] = signal.getsignal(signal.SIGALRM)
     unraisable, sys.unraisablehook = sys.unraisablehook, _pass_over_interrupts
     try:
         yield
     finally:
+        if asked_by:
+            signal.setitimer(signal.ITIMER_REAL, 0)  # nothing is tried again from here on
         asked_by = None
         sys.unraisablehook = unraisable
         for which, handler in before.items():
@@ -39,9 +43,23 @@ def _stop(number: int, frame: FrameType | None) -> None:
     global asked_by, asked_at
     if asked_by is None:
         asked_by, asked_at = signal.Signals(number), time.monotonic()
-        raise KeyboardInterrupt  # libraries on its way would catch an exception of our own
-    if time.monotonic() - asked_at > IMPATIENCE:  # it does not end: what is recorded is safe
+        _raise_outside_imports(number, frame)
+    elif time.monotonic() - asked_at > IMPATIENCE:  # it does not end: what is recorded is safe
         os._exit(128 + asked_by)
+
+
+def _raise_outside_imports(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt, but not into an import: C++ that is being set up there would abort.
+
+    Libraries on the way of an exception of our own would catch it.
+    """
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "importlib._bootstrap":
+            signal.signal(signal.SIGALRM, _raise_outside_imports)
+            signal.setitimer(signal.ITIMER_REAL, SOON)
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 def _pass_over_interrupts(lost: "sys.UnraisableHookArgs") -> None:
@@ -57,17 +75,16 @@ def stop_if_asked() -> None:
 
 
 def quiet_start() -> None:
-    """Say in one line, instead of a traceback, that imports were interrupted."""
-    sys.excepthook = _print_interrupt
+    """Let an interrupt end the process at once, with one line, while nothing is begun yet."""
+    for which in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(which, _leave_at_once)
 
 
-def _print_interrupt(
-    kind: type[BaseException], error: BaseException, trace: TracebackType | None
-) -> None:
-    if issubclass(kind, KeyboardInterrupt):
-        print(LINE, file=sys.stderr)
-    else:
-        sys.__excepthook__(kind, error, trace)
+def _leave_at_once(number: int, frame: FrameType | None) -> None:
+    with suppress(OSError, RuntimeError, ValueError):  # of streams that nobody takes
+        sys.stdout.flush()
+        os.write(2, f"{LINE}\n".encode())
+    os._exit(128 + number)
 
 
 def leave(code: int) -> NoReturn:

@@ -2,8 +2,10 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
+import time
 import weakref
 from pathlib import Path
 
@@ -51,6 +53,44 @@ def test_an_interrupt_that_became_an_error_is_an_interrupt(capsys):
     out, err = capsys.readouterr()
     assert (out, err) == ("", f"{stop.LINE}\n")
     assert stop.asked_by is None  # what is called next in this process was not asked to stop
+
+
+IMPORTED = """
+import os, signal
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+    sum(range(1000))
+
+interrupt()
+done = True
+"""
+
+
+def test_an_interrupt_waits_for_an_import_to_end(tmp_path, monkeypatch, capsys):
+    (tmp_path / "slowly_imported.py").write_text(IMPORTED)
+    monkeypatch.syspath_prepend(tmp_path)
+    before, seen = signal.getsignal(signal.SIGINT), []
+
+    def work():
+        import slowly_imported  # C++ that is set up in an import does not survive an exception
+
+        seen.append(slowly_imported.done)
+        time.sleep(10)
+        return 0
+
+    begin = time.monotonic()
+    assert exit_code(work) == 130 and time.monotonic() - begin < 5
+    assert seen == [True] and capsys.readouterr().err == f"{stop.LINE}\n"
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_of_the_start_is_one_line(which):
+    program = "from sweep.stop import quiet_start; quiet_start(); import os, time; print('a'); "
+    program += f"os.kill(os.getpid(), {int(which)}); time.sleep(10)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + which, "a\n", f"{stop.LINE}\n")
 
 
 def test_an_interrupted_training_has_not_failed(tmp_path, monkeypatch, capsys):
