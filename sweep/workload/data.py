@@ -116,7 +116,7 @@ def load_once(frozen: _Config) -> Data:
     return replace(
         data,
         warnings=(
-            *(f"data.{key}={config[key]} is not read by its function" for key in sorted(unread)),
+            *(f"data.{key}={config[key]} is not read for train and val" for key in sorted(unread)),
             *class_warnings(
                 data.train.targets, data.val.targets, data.n_classes, dropped + dropped_val
             ),

@@ -127,7 +127,7 @@ def test_a_key_of_data_that_nothing_reads_is_told(run, tmp_path):
     write(tmp_path / "mine" / "own.yaml", OWN.replace("n_val: 100", "n_val: 100, n_vall: 9"))
     code, out, err = run("dropout=0.0,0.2", "-cd", "../mine", "-cn", "own")
     assert code == 0, err
-    assert "warning: data.n_vall=9 is not read by its function" in out
+    assert "warning: data.n_vall=9 is not read for train and val" in out
     assert "data.n_val=" not in out + err
 
 
