@@ -105,6 +105,11 @@ def read_plans(
     ]
     for plan in studies:
         check_composed(plan.cfg)
+        if plan.cfg.hydra.sweeper.params != base.hydra.sweeper.params:
+            raise BadInput(
+                "hydra.sweeper.params: is one for all studies of a command; give these one "
+                "command each, or type what is searched"
+            )
         _check_plan(plan, roles.typed)
     _check_names(studies)
     _check_launchers(studies)

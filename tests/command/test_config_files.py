@@ -191,6 +191,17 @@ def test_a_launcher_named_in_a_file_that_is_swept_over_is_refused(run, tmp_path)
     assert [path.name for path in (tmp_path / "here").iterdir()] == ["conf"]
 
 
+def test_a_search_in_a_file_that_is_swept_over_is_refused(run, tmp_path):
+    for name, rates in (("x", "0.0,0.3"), ("y", "0.0,0.5")):
+        search = f"hydra: {{sweeper: {{params: {{dropout: '{rates}'}}}}}}\n"
+        text = EXPERIMENT.replace("tiny", name) + search
+        write(tmp_path / "here" / "conf" / "experiment" / f"{name}.yaml", text)
+    is_one_line(*run("+experiment=x,y"), "hydra.sweeper.params: is one for all studies")
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["conf"]
+    code, out, err = run("+experiment=x")
+    assert code == 0 and "  0.3 " in out, err
+
+
 def test_a_name_in_a_file_is_of_one_study_too(run, tmp_path):
     write(tmp_path / "mine" / "own.yaml", OWN)
     done = run("dropout=0.0,0.2", "-cn", "own", "-cd", "../mine", "data=mnist5k,mnist")
