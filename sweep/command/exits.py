@@ -5,7 +5,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from types import FrameType
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
@@ -16,7 +17,7 @@ from sweep.command.hints import one_line
 from sweep.command.streams import lasting_streams
 from sweep.errors import BadInput, Unreachable, named_line
 
-COMPOSES = "hydra._internal.config_loader_impl"
+COMPOSES = "hydra._internal.config_loader_impl"  # runs nobody's code, only reads their files
 
 
 def exit_code(work: Callable[[], int]) -> int:
@@ -58,33 +59,26 @@ def _code_of_stop() -> int:
 
 def in_one_line(error: Exception) -> BadInput | Unreachable | None:
     """Return an error that is a mistake or unavailable data as one line; None for any other."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    modules = [str(frame.f_globals.get("__name__")) for frame in frames]
     match error:
         case Unreachable():
             return Unreachable(one_line(error))
         case BadInput() | HydraException() | OmegaConfBaseException() | YAMLError():
             return BadInput(one_line(error))
-        case ValueError() if _modules(error)[-1].startswith(("hydra.", "omegaconf.")):
+        case ValueError() if modules[-1].startswith(("hydra.", "omegaconf.")):
             return BadInput(one_line(error))  # which Hydra raises for some mistakes
-        case _ if COMPOSES in _modules(
-            error
-        ):  # where nobody's code runs, only their files are read
-            return BadInput(f"{_file_read(error)}: {_why_not_composed(error)}")
+        case _ if COMPOSES in modules:
+            return BadInput(f"{_file_read(frames)}: {_why_not_composed(error)}")
         case OSError():
             return Unreachable(f"{error.filename or 'a file'}: {error.strerror}")
     return None
 
 
-def _modules(error: BaseException) -> list[str]:
-    """Return the names of the modules from which an error came, the innermost last."""
-    frames = traceback.walk_tb(error.__traceback__)
-    return [str(frame.f_globals.get("__name__")) for frame, _ in frames]
-
-
-def _file_read(error: BaseException) -> str:
+def _file_read(frames: Sequence[FrameType]) -> str:
     """Return the config file that Hydra was reading, if there was one."""
-    frames = [frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__)]
-    found = [str(names["config_path"]) for names in frames if names.get("config_path")]
-    return found[-1] if found else "config files"
+    paths = (frame.f_locals.get("config_path") for frame in reversed(frames))
+    return str(next(filter(None, paths), "config files"))
 
 
 def _why_not_composed(error: BaseException) -> str:

@@ -55,8 +55,8 @@ def check_composed(config: DictConfig) -> None:
     for key in differing_keys(ours, given):
         if not f"{key}.".startswith(IN_FILES):
             _refuse(f"hydra.{key}", _at(given, key))
-    for key in given["sweeper"]["params"] or {}:
-        _check_search(config, key, given["sweeper"]["params"][key])
+    for key, written in given["sweeper"]["params"].items():
+        _check_search(config, key, written)
     _check_verbose(given["verbose"])
     _check_launcher(_at(given, "launcher._target_"))
 

@@ -1,4 +1,4 @@
-"""What Hydra warns of: nothing that nobody who types a command could change, the rest in a line."""
+"""Hydra's warnings: what nobody who types could change is left out, the rest is a line."""
 
 import sys
 import warnings

@@ -105,14 +105,10 @@ def read_plans(
     ]
     for plan in studies:
         check_composed(plan.cfg)
-        if plan.cfg.hydra.sweeper.params != base.hydra.sweeper.params:
-            raise BadInput(
-                "hydra.sweeper.params: is one for all studies of a command; give these one "
-                "command each, or type what is searched"
-            )
+        _check_set_in_files(plan, roles.typed)
         _check_plan(plan, roles.typed)
     _check_names(studies)
-    _check_launchers(studies)
+    _check_shared(studies, base)
     return studies
 
 
@@ -124,8 +120,13 @@ def _check_names(plans: Sequence[Plan]) -> None:
             raise BadInput(f"study.name={name}: names one study, but the command makes several")
 
 
-def _check_launchers(plans: Sequence[Plan]) -> None:
-    """Raise BadInput if a file that only some studies have names another launcher."""
+def _check_shared(plans: Sequence[Plan], base: DictConfig) -> None:
+    """Raise BadInput if a file that only some studies have names another search or launcher."""
+    if any(plan.cfg.hydra.sweeper.params != base.hydra.sweeper.params for plan in plans):
+        raise BadInput(
+            "hydra.sweeper.params: is one for all studies of a command; give these one "
+            "command each, or type what is searched"
+        )
     choices = (str(plan.cfg.hydra.runtime.choices["hydra/launcher"]) for plan in plans)
     named = dict.fromkeys(choices)
     if len(named) > 1 or any(p.cfg.hydra.launcher != plans[0].cfg.hydra.launcher for p in plans):
@@ -168,7 +169,8 @@ def _default_value(job: DictConfig, override: Override) -> Any:
     return OmegaConf.select(job, override_key(override))
 
 
-def _check_plan(plan: Plan, typed: frozenset[str]) -> None:
+def _check_set_in_files(plan: Plan, typed: frozenset[str]) -> None:
+    """Raise BadInput if a file sets what the study sets."""
     if plan.config.work:
         raise BadInput(f"work={plan.config.work}: is set by the study; leave it out")
     if plan.config.dropout and "dropout" not in typed:
@@ -176,6 +178,9 @@ def _check_plan(plan: Plan, typed: frozenset[str]) -> None:
             f"dropout={plan.config.dropout}: a config file says what is searched in "
             f"hydra.sweeper.params.dropout; or type dropout={plan.config.dropout}"
         )
+
+
+def _check_plan(plan: Plan, typed: frozenset[str]) -> None:
     study, zooms = plan.config.study, plan.config.sampler.name == "zoom"
     between("trials of all lists", plan.n_trials, 1, MOST_TRIALS)
     if plan.grid and "study.n_trials" in typed and study.n_trials != plan.n_trials:
