@@ -4,7 +4,7 @@ import io
 import logging
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 from hydra._internal.hydra import Hydra
@@ -15,12 +15,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobRuntime
 from hydra.types import RunMode, TaskFunction
 from hydra.version import VersionBase, setbase
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, open_dict, read_write
 
 from sweep.command.flags import Source
 from sweep.command.hydra_keys import check_composed
 from sweep.command.notices import notices_silenced
-from sweep.errors import require
+from sweep.errors import BadInput
 from sweep.places import CONF
 
 
@@ -45,17 +45,23 @@ def shown(asked: Namespace, overrides: Sequence[str], source: Source) -> str:
     """Return what Hydra prints if it is asked for something else than a run."""
     given = list(overrides)
     with _hydra(source) as hydra, redirect_stdout(io.StringIO()) as out:
-        config = _composed(hydra, source, overrides, RunMode.RUN)
-        if asked.hydra_help:
-            hydra.hydra_help(source.name, get_args_parser(), Namespace(overrides=given))
+        _composed(hydra, source, overrides, RunMode.RUN)
+        if asked.hydra_help:  # of Hydra alone, which knows none of the settings
+            hydra.hydra_help(source.name, get_args_parser(), Namespace(overrides=[]))
         elif asked.info:
             hydra.show_info(asked.info, source.name, given)
         else:
-            package = None if asked.package == "_global_" else asked.package
-            known = package is None or OmegaConf.select(config, package) is not None
-            require(known, "--package", package, f"must be one of {', '.join(config)} or below")
-            hydra.show_cfg(source.name, given, asked.cfg, package, asked.resolve)
+            _show_config(hydra, asked, given, source)
     return out.getvalue()
+
+
+def _show_config(hydra: Hydra, asked: Namespace, overrides: list[str], source: Source) -> None:
+    try:
+        with redirect_stderr(io.StringIO()):
+            hydra.show_cfg(source.name, overrides, asked.cfg, asked.package, asked.resolve)
+    except SystemExit:
+        what = f"is not in what --cfg {asked.cfg} shows, or is null"
+        raise BadInput(f"--package={asked.package}: {what}") from None
 
 
 def _composed(hydra: Hydra, source: Source, overrides: Sequence[str], mode: RunMode) -> DictConfig:

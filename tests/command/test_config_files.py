@@ -119,7 +119,18 @@ def test_what_is_shown_is_what_would_run(run, tmp_path):
         for asked in (["--cfg", "job"], ["--info", "config"], ["--cfg=all", "-p", "model"]):
             code, out, _ = run(*source, "-cn", "own", *asked)
             assert code == 0 and "width: 17" in out
-    is_one_line(*run("--cfg", "job", "-p", "nope"), "--package=nope: must be one of")
+    is_one_line(
+        *run("--cfg", "job", "-p", "nope"), "--package=nope: is not in what --cfg job shows"
+    )
+    is_one_line(*run("--cfg", "job", "-p", "hydra"), "--package=hydra: is not in what --cfg job")
+    is_one_line(
+        *run("--cfg", "hydra", "-p", "model"), "--package=model: is not in what --cfg hydra"
+    )
+    is_one_line(
+        *run("--cfg", "job", "-p", "study.name"), "study.name: is not in what", "or is null"
+    )
+    code, out, _ = run("--hydra-help", "model=cnn")
+    assert code == 0 and "Hydra (" in out
     is_one_line(*run("--info", "nope"), "invalid choice: 'nope'")
 
 
