@@ -53,10 +53,11 @@ def _what_is_wrong(study: optuna.Study) -> str | None:
             return f"its attribute {key} was changed"
     try:
         keys = {axis.key for axis in searched_axes(study)}
+        metric = study.user_attrs["fingerprint"]["metric"]
         for number, trial in enumerate(study.get_trials(deepcopy=False)):
             if trial.number != number:
                 return f"its trial {number} was deleted"
-            if wrong := _what_is_wrong_with(trial, keys):
+            if wrong := _what_is_wrong_with(trial, keys, metric):
                 return f"its trial {trial.number} was {wrong}"
         numbered_rows(study)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -64,19 +65,18 @@ def _what_is_wrong(study: optuna.Study) -> str | None:
     return None
 
 
-def _what_is_wrong_with(trial: FrozenTrial, keys: set[str]) -> str | None:
+def _what_is_wrong_with(trial: FrozenTrial, keys: set[str], metric: str) -> str | None:
     if not trial.state.is_finished():
         return "begun"
     ours = "trained" if trial.state == TrialState.COMPLETE else "reason"
     if ours not in trial.user_attrs:
         return "told"
-    return None if trial.params.keys() == keys and _is_as_trained(trial) else "changed"
-
-
-def _is_as_trained(trial: FrozenTrial) -> bool:
-    """Return whether a trial's value is the mean of one of its metrics, as it was recorded."""
-    if trial.state != TrialState.COMPLETE:
-        return True
-    trained = trial.user_attrs["trained"]
-    means = [fmean(trained[metric]) for metric in trained["metrics"]]
-    return any(isclose(trial.value or 0.0, mean) for mean in means)
+    as_trained = trial.params.keys() == keys
+    if as_trained and trial.state == TrialState.COMPLETE:
+        trained = trial.user_attrs["trained"]  # recorded beside what others may see and change
+        as_trained = (
+            metric in trained["metrics"]
+            and isclose(trial.value or 0.0, fmean(trained[metric]))
+            and trial.params == trained["params"]
+        )
+    return None if as_trained else "changed"

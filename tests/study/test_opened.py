@@ -140,6 +140,12 @@ def better(study):
         database.commit()
 
 
+def elsewhere(study):
+    with closing(sqlite3.connect(database_of(study))) as database:
+        database.execute("UPDATE trial_params SET param_value = 1 - param_value")
+        database.commit()
+
+
 def a_number(key):
     def set_to_a_number(study):
         study.set_user_attr(key, 5)
@@ -154,6 +160,7 @@ def database_of(study):
 
 TOUCHED = {
     deleted: "its trial 0 was deleted by another program",
+    elsewhere: "its trial 0 was changed by another program",
     better: "its trial 0 was changed by another program",
     **{
         a_number(key): f"its attribute {key} was changed by another program"
