@@ -127,7 +127,7 @@ def test_what_is_shown_is_what_would_run(run, tmp_path):
         *run("--cfg", "hydra", "-p", "model"), "--package=model: is not in what --cfg hydra"
     )
     is_one_line(
-        *run("--cfg", "job", "-p", "study.name"), "study.name: is not in what", "or is null"
+        *run("--cfg", "job", "-p", "study.name"), "study.name: is not in what --cfg job shows, or"
     )
     code, out, _ = run("--hydra-help", "model=cnn")
     assert code == 0 and "Hydra (" in out

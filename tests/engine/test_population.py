@@ -5,6 +5,7 @@ What is compared with is a plain loop over plain modules; only the order of the 
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 
 from models.mlp import MLP, MLPConfig
 from sweep.command.config import TrainConfig
+from sweep.engine.augment import KEY
 from sweep.engine.noise import order_and_keys
 from sweep.engine.optimizer import OptimizerNumbers
 from sweep.engine.population import FUSED, Population
@@ -97,6 +99,25 @@ def test_each_epoch_has_an_order_of_its_own():
         assert torch.equal(order.sort().values, torch.arange(1000))
     fixed = [(a == b).sum().item() for a, b in itertools.pairwise(orders)]
     assert max(fixed) < 10  # one on average
+
+
+@either_way
+def test_each_step_of_each_seed_is_augmented_with_its_own_numbers(digits, way):
+    drawn, seeds, n = [], [0, 5], len(digits.train)
+
+    def noisy(x):
+        drawn.append(torch.rand(3))
+        return x + drawn[-1][0]
+
+    train = replace(digits.train, augment=noisy)
+    population([setting(0.0), setting(0.5)], seeds, way=way).train_epoch(train, epoch=2)
+    of_seeds = [order_and_keys(seed, 2, n, 100)[1].tolist() for seed in seeds]
+    expected = []
+    for key in itertools.chain(*zip(*of_seeds, strict=True)):  # step by step, whatever the rates
+        torch.manual_seed((key ^ KEY) % 2**32)
+        expected.append(torch.rand(3))
+    assert torch.equal(torch.stack(drawn), torch.stack(expected))
+    assert len(drawn) == 2 * math.ceil(n / 100)
 
 
 @either_way
