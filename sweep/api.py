@@ -23,7 +23,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 from sweep.command.arguments import check_arguments, hydra_quoted, parse_override, with_home
 from sweep.command.exits import in_one_line
-from sweep.command.flags import Source
+from sweep.command.flags import Places
 from sweep.command.program import multirun
 from sweep.errors import BadInput
 from sweep.jobs.job import run_job
@@ -78,7 +78,7 @@ def find(
             lines += settings
             check_arguments(lines, conf_folders())
             lines.append("hydra.sweeper.several=false")
-            (answer,) = multirun(run_job, lines, Source(), log=False)
+            (answer,) = multirun(run_job, lines, Places(), log=False)
     except Exception as error:
         told = in_one_line(error)
         if told is None:

@@ -87,7 +87,7 @@ def read_config(arguments: list[str]) -> Config:
         raise BadInput(f"{' '.join(arguments)}: what Hydra shows is shown by sweep.run")
     for override in filter(is_sweep, typed.overrides):
         raise BadInput(f"{override}: sweep.check searches nothing; give one value")
-    return typed_config(job_config(compose(typed.overrides, typed.source)))
+    return typed_config(job_config(compose(typed.overrides, typed.places)))
 
 
 def measure_speeds(config: Config, data: Data, way: Way) -> dict[str, float]:

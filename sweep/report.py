@@ -18,7 +18,7 @@ from sweep.command.streams import lasting_streams
 from sweep.errors import BadInput
 from sweep.show.markdown import terminal_text, write_report
 from sweep.study.storage import load_study, sqlite_url
-from sweep.study.touched import check_described, check_untouched
+from sweep.study.touched import check_described, check_untouched, reading_records
 
 
 def main() -> int:
@@ -42,7 +42,7 @@ def report_again(arguments: list[str]) -> int:
     elif rest or not (folder / "study.db").is_file():
         hint = "not a study folder: give runs/<study> with a study.db, or add study.storage=<URL>"
         raise BadInput(f"{' '.join(arguments)}: {hint}")
-    study = load_study(url, folder.name, alone=not rest)
+    study = load_study(url, folder, alone=not rest)
     check_untouched(study, folder, url if rest else None)
     check_described(study, folder)
     trained = [trial.user_attrs.get("trained") for trial in study.get_trials(deepcopy=False)]
@@ -50,7 +50,9 @@ def report_again(arguments: list[str]) -> int:
         print(f"{folder.name}: no trial is finished yet")
         return 0
     folder.mkdir(parents=True, exist_ok=True)
-    print(terminal_text(write_report(study, folder), folder))
+    with reading_records(study, folder, url if rest else None):
+        answer = write_report(study, folder)
+    print(terminal_text(answer, folder))
     return 0
 
 

@@ -35,7 +35,7 @@ def _run(arguments: list[str]) -> int:
     if typed.shows:
         _show(typed)
     else:
-        multirun(_job, typed.overrides, typed.source, log=True)
+        multirun(_job, typed.overrides, typed.places, log=True)
     return 0
 
 
@@ -55,7 +55,7 @@ def _show(typed: "Typed") -> None:
         said = f"{swept}: is searched; what is shown is the default"
         print(mask_passwords(said), file=sys.stderr)
     single = [one for one in typed.overrides if not is_sweep(one)]
-    print(mask_passwords(shown(typed.asked, single, typed.source)), end="")
+    print(mask_passwords(shown(typed.asked, single, typed.places)), end="")
 
 
 if __name__ == "__main__":

@@ -57,9 +57,8 @@ def study(name: str, row: Row, value: str | int | float) -> Answer:
     begin = time.monotonic()
     subprocess.run(command, cwd=WORK, check=True)
     print(f"{title}: {time.monotonic() - begin:.0f} s", file=sys.stderr)
-    return collect_answer(
-        load_study(sqlite_url(WORK.resolve() / "runs" / title / "study.db"), title)
-    )
+    folder = WORK.resolve() / "runs" / title
+    return collect_answer(load_study(sqlite_url(folder / "study.db"), folder, alone=True))
 
 
 def table(key: str, values: tuple[str | int | float, ...], answers: list[Answer]) -> str:

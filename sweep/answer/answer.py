@@ -10,12 +10,7 @@ import optuna
 
 from sweep.answer.best import Best
 from sweep.answer.cautions import all_cautions
-from sweep.answer.confirmation import (
-    AtOtherRate,
-    Confirmation,
-    read_confirmation,
-    read_robustness,
-)
+from sweep.answer.confirmation import AtOtherRate, Confirmation, read_confirmations
 from sweep.answer.findings import Findings, Parts, rates_negligible, read_findings
 from sweep.answer.gain import HELPS, HURTS, NO_EVIDENCE, Gain
 from sweep.answer.row import Row, complete_rows
@@ -89,7 +84,7 @@ class Answer:
 def collect_answer(study: optuna.Study) -> Answer:
     """Return the answer of a study with at least one complete trial."""
     attrs, found = study.user_attrs, read_findings(study)
-    confirmation, robustness = _confirmed(attrs, found)
+    confirmation, robustness = read_confirmations(attrs, found.metric)
     gain = confirmation.gain if confirmation else None
     done = complete_rows(found.rows)
     return Answer(
@@ -112,18 +107,6 @@ def collect_answer(study: optuna.Study) -> Answer:
         versions=attrs["versions"],
         data_sha256=attrs["fingerprint"]["data_sha256"],
     )
-
-
-def _confirmed(
-    attrs: dict[str, Any], found: Findings
-) -> tuple[Confirmation | None, tuple[AtOtherRate, ...]]:
-    recorded = attrs.get("confirmation")
-    if not recorded:
-        return None, ()
-    # with a mean squared error the second metric is its root
-    twins = attrs["fingerprint"]["train"]["loss"] == "mse" and "val_rmse" in recorded["chosen"]
-    confirmation = read_confirmation(recorded, found.metric, twins)
-    return confirmation, read_robustness(attrs.get("robustness") or (), recorded, found.metric)
 
 
 def _recommended(found: Findings, confirmation: Confirmation | None) -> dict[str, Number]:

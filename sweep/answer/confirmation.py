@@ -61,6 +61,19 @@ class AtOtherRate:
     change: Gain | None  # by how much the gain is larger there
 
 
+def read_confirmations(
+    attrs: Mapping[str, Any], metric: str
+) -> tuple[Confirmation | None, tuple[AtOtherRate, ...]]:
+    """Return what a study's attributes say of its confirmation, there and at other rates."""
+    recorded = attrs.get("confirmation")
+    if not recorded:
+        return None, ()
+    # with a mean squared error the second metric is its root
+    twins = attrs["fingerprint"]["train"]["loss"] == "mse" and "val_rmse" in recorded["chosen"]
+    confirmation = read_confirmation(recorded, metric, twins)
+    return confirmation, read_robustness(attrs.get("robustness") or (), recorded, metric)
+
+
 def read_confirmation(recorded: Mapping[str, Any], metric: str, twins: bool) -> Confirmation:
     """Return what a study recorded, judged in the searched metric first.
 

@@ -14,7 +14,6 @@ from hydra.errors import HydraException
 from sweep.command.flags import Typed, read_flags
 from sweep.command.hydra_keys import check_typed
 from sweep.errors import BadInput, first_line
-from sweep.places import conf_folders
 
 EXTRAS = {  # launcher -> the extra in pyproject.toml that installs it
     "joblib": "joblib",
@@ -29,7 +28,7 @@ def read_command(arguments: Sequence[str]) -> Typed:
     """Return a command line whose settings were checked one by one; BadInput is a mistake."""
     typed = read_flags(arguments)
     typed = replace(typed, overrides=with_home(typed.overrides))
-    check_arguments(typed.overrides, [*conf_folders(), *typed.source.folders])
+    check_arguments(typed.overrides, typed.places.folders)
     return typed
 
 

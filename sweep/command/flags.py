@@ -10,7 +10,7 @@ from hydra._internal.utils import get_args_parser
 
 from sweep.command.hydra_keys import A_MULTIRUN
 from sweep.errors import BadInput
-from sweep.places import CONF, PRIMARY
+from sweep.places import PRIMARY, conf_folders
 
 KNOWN = (
     *("--cfg", "-c", "--resolve", "--package", "-p", "--info", "-i", "--hydra-help", "--version"),
@@ -19,17 +19,19 @@ KNOWN = (
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where the primary config is looked for."""
+class Places:
+    """Where config files are looked for."""
 
-    name: str = PRIMARY  # --config-name
-    path: Path = CONF  # --config-path
-    before: Path | None = None  # --config-dir, looked into before the path
+    primary: str = PRIMARY  # --config-name
+    path: Path | None = None  # --config-path
+    added: Path | None = None  # --config-dir
 
     @property
     def folders(self) -> list[Path]:
-        """The folders that this names, beside those that are looked into anyway."""
-        return [self.path, *([self.before] if self.before else [])]
+        """The folders in the order in which they are looked into: the house's is the last."""
+        *own, house = conf_folders()
+        places = (self.path, *own, self.added, house)
+        return list(dict.fromkeys(place for place in places if place))
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Typed:
     """A command line taken apart."""
 
     overrides: tuple[str, ...]
-    source: Source
+    places: Places
     asked: Namespace  # of Hydra, by its flags
 
     @property
@@ -58,15 +60,15 @@ def read_flags(arguments: Sequence[str]) -> Typed:
     given = parser.parse_intermixed_args(list(arguments))
     if (given.resolve or given.package) and not given.cfg:
         raise BadInput("--resolve and --package: are for what --cfg shows; give --cfg job too")
-    source = Source(
-        given.config_name or PRIMARY,
-        Path(given.config_path).resolve() if given.config_path else CONF,
-        Path(given.config_dir).resolve() if given.config_dir else None,
+    if given.resolve and given.cfg != "job":
+        raise BadInput("--resolve: is for --cfg job; of Hydra's keys some have no value before")
+    path, added = (
+        Path(one).resolve() if one else None for one in (given.config_path, given.config_dir)
     )
-    for flag, folder in (("--config-path", source.path), ("--config-dir", source.before)):
+    for flag, folder in (("--config-path", path), ("--config-dir", added)):
         if folder and not folder.is_dir():
             raise BadInput(f"{flag}={folder}: is not a folder")
-    return Typed(tuple(given.overrides), source, given)
+    return Typed(tuple(given.overrides), Places(given.config_name or PRIMARY, path, added), given)
 
 
 def _refuse(message: str) -> NoReturn:

@@ -17,55 +17,55 @@ from hydra.types import RunMode, TaskFunction
 from hydra.version import VersionBase, setbase
 from omegaconf import DictConfig, open_dict, read_write
 
-from sweep.command.flags import Source
+from sweep.command.config import job_config, typed_config
+from sweep.command.flags import Places
 from sweep.command.hydra_keys import check_composed
 from sweep.command.notices import notices_silenced
 from sweep.errors import BadInput
-from sweep.places import CONF
 
 
-def multirun(task: TaskFunction, overrides: Sequence[str], source: Source, log: bool) -> Any:
+def multirun(task: TaskFunction, overrides: Sequence[str], places: Places, log: bool) -> Any:
     """Return what the sweeper returns; raise BadInput if a config file sets what it may not.
 
     log: whether Python's root logger becomes as the config says.
     """
-    with _hydra(source) as hydra:
+    with _hydra(places) as hydra:
         # before callbacks and loggers are made
-        _let_hydra_know(_composed(hydra, source, overrides, RunMode.MULTIRUN))
-        return hydra.multirun(source.name, task, list(overrides), with_log_configuration=log)
+        _let_hydra_know(_composed(hydra, places, overrides, RunMode.MULTIRUN))
+        return hydra.multirun(places.primary, task, list(overrides), with_log_configuration=log)
 
 
-def compose(overrides: Sequence[str], source: Source) -> DictConfig:
+def compose(overrides: Sequence[str], places: Places) -> DictConfig:
     """Return the config of one training, Hydra's own node with it."""
-    with _hydra(source) as hydra:
-        return _composed(hydra, source, overrides, RunMode.RUN)
+    with _hydra(places) as hydra:
+        return _composed(hydra, places, overrides, RunMode.RUN)
 
 
-def shown(asked: Namespace, overrides: Sequence[str], source: Source) -> str:
+def shown(asked: Namespace, overrides: Sequence[str], places: Places) -> str:
     """Return what Hydra prints if it is asked for something else than a run."""
     given = list(overrides)
-    with _hydra(source) as hydra, redirect_stdout(io.StringIO()) as out:
-        _composed(hydra, source, overrides, RunMode.RUN)
+    with _hydra(places) as hydra, redirect_stdout(io.StringIO()) as out:
+        typed_config(job_config(_composed(hydra, places, overrides, RunMode.RUN)))
         if asked.hydra_help:  # of Hydra alone, which knows none of the settings
-            hydra.hydra_help(source.name, get_args_parser(), Namespace(overrides=[]))
+            hydra.hydra_help(places.primary, get_args_parser(), Namespace(overrides=[]))
         elif asked.info:
-            hydra.show_info(asked.info, source.name, given)
+            hydra.show_info(asked.info, places.primary, given)
         else:
-            _show_config(hydra, asked, given, source)
+            _show_config(hydra, asked, given, places)
     return out.getvalue()
 
 
-def _show_config(hydra: Hydra, asked: Namespace, overrides: list[str], source: Source) -> None:
+def _show_config(hydra: Hydra, asked: Namespace, overrides: list[str], places: Places) -> None:
     try:
         with redirect_stderr(io.StringIO()):
-            hydra.show_cfg(source.name, overrides, asked.cfg, asked.package, asked.resolve)
+            hydra.show_cfg(places.primary, overrides, asked.cfg, asked.package, asked.resolve)
     except SystemExit:
         what = f"is not in what --cfg {asked.cfg} shows, or is null"
         raise BadInput(f"--package={asked.package}: {what}") from None
 
 
-def _composed(hydra: Hydra, source: Source, overrides: Sequence[str], mode: RunMode) -> DictConfig:
-    config = hydra.compose_config(source.name, list(overrides), mode)
+def _composed(hydra: Hydra, places: Places, overrides: Sequence[str], mode: RunMode) -> DictConfig:
+    config = hydra.compose_config(places.primary, list(overrides), mode)
     check_composed(config)
     return config
 
@@ -82,18 +82,17 @@ def _let_hydra_know(config: DictConfig) -> None:
 
 
 @contextmanager
-def _hydra(source: Source) -> Iterator[Hydra]:
+def _hydra(places: Places) -> Iterator[Hydra]:
     with _put_back(), notices_silenced():
         setbase("1.3")
-        yield Hydra.create_main_hydra2("run", _search_path(source))
+        yield Hydra.create_main_hydra2("run", _search_path(places))
 
 
-def _search_path(source: Source) -> ConfigSearchPath:
-    path = create_config_search_path(str(source.path))
-    # the house's last, for what the user's has not; Hydra's own schemas must follow
-    for place in (source.before, CONF if source.path != CONF else None):
-        if place:
-            path.prepend("command-line", f"file://{place}", SearchPathQuery("schema"))
+def _search_path(places: Places) -> ConfigSearchPath:
+    first, *others = places.folders
+    path = create_config_search_path(str(first))
+    for folder in others:  # Hydra's own schemas must follow
+        path.prepend("command-line", f"file://{folder}", SearchPathQuery("schema"))
     return path
 
 

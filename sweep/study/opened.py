@@ -29,7 +29,7 @@ def open_study_run(prepared: Prepared, launcher: Launcher, bar: Bar) -> Iterator
     url = plan.config.study.storage
     with ExitStack() as stack:
         if url is not None:  # before there is a folder
-            study = open_study(url, name)
+            study = open_study(url, name, folder)
             stack.enter_context(database_lock(study, url))
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -39,7 +39,7 @@ def open_study_run(prepared: Prepared, launcher: Launcher, bar: Bar) -> Iterator
         if url is None:
             create_database(folder / "study.db")
             url = sqlite_url(folder / "study.db")
-            study = open_study(url, name)
+            study = open_study(url, name, folder)
         _check_same(study, prepared)
         _describe_study(study, prepared, url)
         dashboard = stack.enter_context(closing(Dashboard(folder)))

@@ -58,8 +58,7 @@ def prepare_study(plan: Plan, launcher: Launcher) -> Prepared:
     require(metric in allowed, "study.metric", metric, f"must be {' or '.join(allowed)} here")
     warnings += samples.warnings
     warnings += _training_warnings(config.train, samples, device if launcher.is_local else None)
-    if config.study.confirm:
-        load_test_split(config.data, samples)  # only to see whether it can be read
+    warnings += _unread_keys(config, samples)
     warnings += try_out(config.model, plan.axes, samples, config.train, metric)
     whole = study_fingerprint(plan, samples.sha256)
     study_name = config.study.name or _made_name(plan, sha256_of(whole))
@@ -69,6 +68,15 @@ def prepare_study(plan: Plan, launcher: Launcher) -> Prepared:
     guess = constant_guess(samples.val.targets, config.train)
     code = study_sources(targets)
     return Prepared(plan, study_name, folder, device, whole, code, tuple(warnings), second, guess)
+
+
+def _unread_keys(config: Config, samples: Data) -> list[str]:
+    """Return a warning for each key of data that nothing reads; raise if the test set is bad."""
+    read = set[str]()
+    if config.study.confirm:
+        load_test_split(config.data, samples, read)
+    what = "is not read" if config.study.confirm else "is not read for train and val"
+    return [f"data.{key}={config.data[key]} {what}" for key in sorted(samples.unread - read)]
 
 
 def _training_warnings(train: TrainConfig, samples: Data, device: str | None) -> list[str]:

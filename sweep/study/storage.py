@@ -16,7 +16,7 @@ from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
-from sqlalchemy import URL
+from sqlalchemy import URL, create_engine, inspect, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError, PendingRollbackError, SQLAlchemyError
 
 from sweep.errors import BadInput, Unreachable, first_line, mask_passwords, without_secrets
@@ -54,14 +54,26 @@ def create_database(path: Path) -> None:
     os.replace(temporary, path)
 
 
-def open_study(url: str, name: str) -> optuna.Study:
+def open_study(url: str, name: str, folder: Path) -> optuna.Study:
     """Create a study or open it; raise Unreachable if there is no storage behind the URL."""
     with reaching_storage(url):
         study = optuna.create_study(storage=_storage(url), study_name=name, load_if_exists=True)
         _check_minimises(study)
         if "fingerprint" not in study.user_attrs and study.get_trials(deepcopy=False):
-            raise BadInput(f"study.name={name}: is another program's study; choose another")
+            raise _of_others(name, folder)
         return study
+
+
+def _of_others(name: str, folder: Path) -> BadInput:
+    own, text = folder / "study.db", f"study.name={name}: is another program's study"
+    if own.is_file() and (folder / "jobs").is_dir():
+        return BadInput(f"{text}, or lost its attributes; {made_again(own, folder)}")
+    return BadInput(f"{text}; choose another")
+
+
+def made_again(what: str | Path, folder: Path) -> str:
+    """Say how a study comes back that cannot be used as it is."""
+    return f"remove {what} and the same command makes it again from {folder / 'jobs'}"
 
 
 def _check_minimises(study: optuna.Study) -> None:
@@ -70,25 +82,39 @@ def _check_minimises(study: optuna.Study) -> None:
         raise BadInput(f"{key}: minimises no single number; choose another")
 
 
-def load_study(url: str, name: str, alone: bool = False) -> optuna.Study:
-    """Open an existing study; raise BadInput if there is none of this name.
+def load_study(url: str, folder: Path, alone: bool) -> optuna.Study:
+    """Open the study of a folder, and write nothing; raise BadInput if there is none.
 
-    One that is alone in its storage may have another name: its folder was renamed.
+    alone: one that has its storage to itself may have another name: its folder was renamed.
     """
+    name, shown = folder.name, f"study.storage={mask_passwords(url)}"
     with reaching_storage(url):
+        if not _holds_studies(url):
+            raise BadInput(f"{shown}: holds no studies")
         storage = _storage(url)
-        known = optuna.get_all_study_names(storage)
-        if alone and len(known) == 1:
-            name = known[0]
-        if name not in known:
-            raise BadInput(
-                f"{name}: is not in {mask_passwords(url)}, which has {', '.join(known) or 'none'}"
-            )
+        found = {study.study_name: study for study in optuna.get_all_study_summaries(storage)}
+        ours = [known for known, study in found.items() if "fingerprint" in study.user_attrs]
+        if alone and name not in ours and len(ours) == 1:
+            (name,) = ours
+        if name not in found:
+            raise BadInput(f"{name}: is not in {shown}, which has {', '.join(found) or 'none'}")
         study = optuna.load_study(storage=storage, study_name=name)
         _check_minimises(study)
-        if "fingerprint" not in study.user_attrs:
-            raise BadInput(f"{name}: is another program's study")
+        if name not in ours:
+            raise _of_others(name, folder)
         return study
+
+
+def _holds_studies(url: str) -> bool:
+    """Return whether there are tables of studies, which Optuna would make."""
+    place = make_url(url)
+    if place.get_backend_name() == "sqlite" and not Path(place.database or "").is_file():
+        return False  # SQLite would make the file
+    engine = create_engine(place)
+    try:
+        return inspect(engine).has_table("studies")
+    finally:
+        engine.dispose()
 
 
 def _storage(url: str) -> BaseStorage:
@@ -120,7 +146,7 @@ def _advice(error: Exception, url: str) -> str:
     path, text = Path(url.removeprefix("sqlite:///")), f"{error} {error.__cause__}"
     if not (any(said in text for said in DAMAGED) and (path.parent / "jobs").is_dir()):
         return ""
-    return f"; remove {path} and the same command makes it again from {path.parent / 'jobs'}"
+    return f"; {made_again(path, path.parent)}"
 
 
 def name_value(study: optuna.Study, metric: str) -> None:

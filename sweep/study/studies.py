@@ -61,7 +61,7 @@ def _run_all(plans: Sequence[Plan], launch: Launch) -> list[Answer]:
                     print(markdown.terminal_text(answers[study.folder], study.folder), flush=True)
     finished = [answers[one.folder] for one in studies if one.folder in answers]
     if len(finished) > 1:
-        _compare_studies(finished, studies[0].folder.parent)
+        _compare_studies(finished, Path(os.path.commonpath([one.folder.parent for one in studies])))
     if failed:
         raise failed[0]
     return finished

@@ -1,5 +1,7 @@
 """A study in which another program, or another version of this one, has written."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import isclose
 from pathlib import Path
 from statistics import fmean
@@ -7,10 +9,12 @@ from statistics import fmean
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from sweep.answer.confirmation import read_confirmations
 from sweep.answer.row import numbered_rows, searched_axes
-from sweep.errors import BadInput, mask_passwords
+from sweep.errors import BadInput, mask_passwords, named_line
 from sweep.jobs.results import Results
 from sweep.study.fingerprint import RECORDS, jobs_digest
+from sweep.study.storage import made_again
 
 OF_REPORTS = {  # attributes of a study, beside its trials
     "config": dict,
@@ -30,10 +34,27 @@ def check_untouched(study: optuna.Study, folder: Path, url: str | None) -> None:
     if isinstance(fingerprint, dict) and fingerprint.get("records") != RECORDS:
         other = "was begun with another version of this program"
         raise BadInput(f"{key}: {other}; choose another name, or remove {folder}")
-    if wrong := _what_is_wrong(study):
-        what = f"the study from {mask_passwords(url)}" if url else str(folder / "study.db")
-        how = f"remove {what} and the same command makes it again from {folder / 'jobs'}"
-        raise BadInput(f"{key}: {wrong} by another program; {how}, or choose another name")
+    with reading_records(study, folder, url):
+        if wrong := _what_is_wrong(study):
+            raise _made_anew(study, folder, url, f"{wrong} by another program")
+
+
+@contextmanager
+def reading_records(study: optuna.Study, folder: Path, url: str | None) -> Iterator[None]:
+    """Say in one line what to do about records that cannot be read."""
+    try:
+        yield
+    except BadInput:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        wrong = f"its records cannot be read ({named_line(error)})"
+        raise _made_anew(study, folder, url, wrong) from error
+
+
+def _made_anew(study: optuna.Study, folder: Path, url: str | None, wrong: str) -> BadInput:
+    what = f"the study from {mask_passwords(url)}" if url else str(folder / "study.db")
+    how = f"{made_again(what, folder)}, or choose another name"
+    return BadInput(f"study.name={study.study_name}: {wrong}; {how}")
 
 
 def check_described(study: optuna.Study, folder: Path) -> None:
@@ -51,17 +72,15 @@ def _what_is_wrong(study: optuna.Study) -> str | None:
     for key, kind in {**OF_REPORTS, "fingerprint": dict}.items():
         if not isinstance(study.user_attrs.get(key, kind()), kind):
             return f"its attribute {key} was changed"
-    try:
-        keys = {axis.key for axis in searched_axes(study)}
-        metric = study.user_attrs["fingerprint"]["metric"]
-        for number, trial in enumerate(study.get_trials(deepcopy=False)):
-            if trial.number != number:
-                return f"its trial {number} was deleted"
-            if wrong := _what_is_wrong_with(trial, keys, metric):
-                return f"its trial {trial.number} was {wrong}"
-        numbered_rows(study)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        return f"its records were changed ({type(error).__name__}: {error})"
+    keys = {axis.key for axis in searched_axes(study)}
+    metric = study.user_attrs["fingerprint"]["metric"]
+    for number, trial in enumerate(study.get_trials(deepcopy=False)):
+        if trial.number != number:
+            return f"its trial {number} was deleted"
+        if wrong := _what_is_wrong_with(trial, keys, metric):
+            return f"its trial {trial.number} was {wrong}"
+    numbered_rows(study)
+    read_confirmations(study.user_attrs, metric)
     return None
 
 

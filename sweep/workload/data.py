@@ -32,6 +32,7 @@ class Data:
     val: Split
     sha256: str  # of all training and validation samples
     given_classes: int | None = None  # data.n_classes
+    unread: frozenset[str] = frozenset()  # keys of data that its function did not read for these
     warnings: tuple[str, ...] = ()
 
     def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> "Data":
@@ -112,16 +113,10 @@ def load_once(frozen: _Config) -> Data:
         raise BadInput(f"{_data_key(config)}: {seen}; for numbers, return floats")
     if y.dtype == torch.int64 and data.n_classes < 2:
         raise BadInput(f"{_data_key(config)}: has only class 0; at least two classes are needed")
+    left_out = dropped + dropped_val
+    warnings = class_warnings(data.train.targets, data.val.targets, data.n_classes, left_out)
     unread = config.keys() - OF_ALL_DATA.keys() - {"_target_", "fallback"} - read
-    return replace(
-        data,
-        warnings=(
-            *(f"data.{key}={config[key]} is not read for train and val" for key in sorted(unread)),
-            *class_warnings(
-                data.train.targets, data.val.targets, data.n_classes, dropped + dropped_val
-            ),
-        ),
-    )
+    return replace(data, unread=frozenset(unread), warnings=tuple(warnings))
 
 
 def _augment(config: Mapping[str, Any]) -> Augment | None:
@@ -148,9 +143,14 @@ def _data_key(config: Mapping[str, Any]) -> str:
     return f"data._target_={config.get('_target_')}"
 
 
-def load_test_split(config: Mapping[str, Any], data: Data) -> Split | None:
-    """Read the test samples, if there are any; they are normalised like the training samples."""
-    test = read_split(config, "test")
+def load_test_split(
+    config: Mapping[str, Any], data: Data, read: set[str] | None = None
+) -> Split | None:
+    """Read the test samples, if there are any; they are normalised like the training samples.
+
+    The keys of the config that are read for it are added to `read`.
+    """
+    test = read_split(config, "test", read)
     if test is None:
         return None
     check_alike(_data_key(config), (data.train.inputs, data.train.targets), test, "test")

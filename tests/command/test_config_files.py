@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import warnings
+from textwrap import dedent
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -113,6 +114,24 @@ def test_a_check_and_what_is_shown_refuse_what_a_run_refuses(run, tmp_path, monk
         check.check_model(["--cfg", "job"])
 
 
+def test_own_folders_are_looked_into_in_order(run, tmp_path):
+    """What is typed, then ./conf, then what is added, then what comes along."""
+    write(tmp_path / "mine" / "own.yaml", OWN)
+    write(
+        tmp_path / "here" / "conf" / "experiment" / "c.yaml",
+        "# @package _global_\ntrain: {lr: 0.5}\n",
+    )
+    for width, folder in enumerate((tmp_path / "more", tmp_path / "here" / "conf"), 21):
+        write(
+            folder / "model" / "mlp.yaml",
+            f"_target_: models.mlp.MLP\nwidth: {width}\ninput_dropout: 0.0\n",
+        )
+        code, out, err = run("-cd", "../more", "--cfg", "job", "model=mlp")
+        assert code == 0 and f"width: {width}" in out, err
+    code, out, err = run("-cp", "../mine", "-cn", "own", "+experiment=c", "--cfg", "job")
+    assert code == 0 and "lr: 0.5" in out, err
+
+
 def test_what_is_shown_is_what_would_run(run, tmp_path):
     write(tmp_path / "mine" / "own.yaml", OWN.replace("width: 16", "width: 17"))
     for source in (["-cp", "../mine"], ["-cd", "../mine"]):
@@ -131,6 +150,11 @@ def test_what_is_shown_is_what_would_run(run, tmp_path):
     )
     code, out, _ = run("--hydra-help", "model=cnn")
     assert code == 0 and "Hydra (" in out
+    is_one_line(*run("--cfg", "job", "dropout=1.5"), "dropout=1.5: a rate must be")
+    is_one_line(*run("--cfg", "hydra", "--resolve"), "--resolve: is for --cfg job")
+    for more in ([], ["--resolve"]):
+        missing = run("--cfg", "job", *more, "train.lr=${oc.env:NO_SUCH}")
+        is_one_line(*missing, "train.lr=${oc.env:NO_SUCH}: ")
     is_one_line(*run("--info", "nope"), "invalid choice: 'nope'")
 
 
@@ -140,6 +164,25 @@ def test_a_key_of_data_that_nothing_reads_is_told(run, tmp_path):
     assert code == 0, err
     assert "warning: data.n_vall=9 is not read for train and val" in out
     assert "data.n_val=" not in out + err
+
+
+def test_a_key_that_the_test_split_reads_is_not(run, tmp_path, monkeypatch):
+    code = """
+        import torch
+
+        def sample(config, split):
+            n = config.n_test if split == "test" else config.n
+            return torch.randn(n, 4), torch.randint(0, 2, (n,))
+    """
+    write(tmp_path / "here" / "held.py", dedent(code))
+    monkeypatch.syspath_prepend(tmp_path / "here")
+    held = "_target_: held.sample\nn: 200\nn_test: 50\nn_tset: 40\n"
+    write(tmp_path / "here" / "conf" / "data" / "held.yaml", held)
+    own = OWN.replace("data: mnist5k", "data: held").replace("data: {n_train: 200, n_val: 100}", "")
+    write(tmp_path / "mine" / "own.yaml", own.replace("confirm: false", "confirm: true"))
+    code, out, err = run("dropout=0.0,0.2", "-cd", "../mine", "-cn", "own")
+    assert code == 0, err
+    assert "warning: data.n_tset=40 is not read\n" in out and "n_test" not in out + err
 
 
 @pytest.mark.filterwarnings("default:In 'own'")

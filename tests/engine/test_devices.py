@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import stack_module_state
 
 from sweep.command.config import TrainConfig, job_config, typed_config
-from sweep.command.flags import Source
+from sweep.command.flags import Places
 from sweep.command.program import compose
 from sweep.engine.augment import augmented
 from sweep.engine.layers import lay_out, lower_layers
@@ -68,7 +68,7 @@ def losses_and_outcomes(model: nn.Module, data, config):
 @pytest.mark.parametrize("name", ["mlp", "cnn", "rnn", "transformer", "gpt"])
 def test_forward_noise_and_evaluation_stay_on_one_device(name):
     overrides = [f"model={name}", *(TEXT if name == "gpt" else DIGITS)]
-    config = typed_config(job_config(compose(overrides, Source())))
+    config = typed_config(job_config(compose(overrides, Places())))
     data = load_data(config.data)
     model = build_model(setting_of(config, {"dropout": 0.3}, data, None), 0, CPU, torch.float32)
     train = replace(config.train, loss="cross_entropy", class_axis=None)
@@ -89,6 +89,6 @@ class Scaled(nn.Module):
 
 
 def test_a_tensor_on_another_device_is_noticed():
-    config = typed_config(job_config(compose(["model=mlp", *DIGITS], Source())))
+    config = typed_config(job_config(compose(["model=mlp", *DIGITS], Places())))
     with pytest.raises(RuntimeError, match=r"cuda:0.*cpu"):
         losses_and_outcomes(Scaled(), load_data(config.data), TrainConfig(loss="cross_entropy"))

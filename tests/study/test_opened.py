@@ -128,6 +128,10 @@ def other_space(study):
     study.set_user_attr("fingerprint", {**study.user_attrs["fingerprint"], "space": None})
 
 
+def other_confirmation(study):
+    study.set_user_attr("confirmation", {"seeds": [1]})
+
+
 def deleted(study):
     with closing(sqlite3.connect(database_of(study))) as database:
         database.execute("DELETE FROM trials WHERE number = 0")
@@ -171,9 +175,10 @@ TOUCHED = {
     queued: "its trial 2 was begun by another program",
     asked: "its trial 2 was begun by another program",
     added: "its trial 2 was told by another program",
-    copied: "its records were changed (KeyError: 'metrics') by another program",
-    fewer_attributes: "its records were changed (KeyError: 'seeds') by another program",
-    other_space: "its records were changed (AttributeError",
+    copied: "its records cannot be read (KeyError: 'metrics')",
+    fewer_attributes: "its records cannot be read (KeyError: 'seeds')",
+    other_confirmation: "its records cannot be read (KeyError: 'chosen')",
+    other_space: "its records cannot be read (AttributeError",
 }
 
 
@@ -261,6 +266,66 @@ def test_what_a_report_lacks_is_put_back_by_the_command(sweep):
         report.report_again([str(folder)])
     sweep("dropout=0.0,0.2", "study.name=mine")
     assert report.report_again([str(folder)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("config", {}), ("guess", {"val_loss": "x"}), ("versions", {"torch": {}})]
+)
+def test_what_a_report_cannot_read_is_told(sweep, key, value):
+    folder = sweep("dropout=0.0,0.2", "study.name=mine")
+    load_study(folder).set_user_attr(key, value)
+    advice = f"remove {folder}/study.db and the same command makes it again"
+    with pytest.raises(BadInput, match=f"mine: its records cannot be read .*{advice}"):
+        report.report_again([str(folder)])
+    sweep("dropout=0.0,0.2", "study.name=mine")
+    assert report.report_again([str(folder)]) == 0
+
+
+def test_a_report_writes_in_no_database(sweep, tmp_path):
+    folder = sweep("dropout=0.0,0.2", "study.name=mine")
+    theirs, empty = tmp_path / "theirs" / "study.db", tmp_path / "empty" / "study.db"
+    for path in (theirs, empty):
+        path.parent.mkdir()
+        path.touch()
+    with closing(sqlite3.connect(theirs)) as database:
+        database.execute("CREATE TABLE cats (name TEXT)")
+        database.commit()
+    before = theirs.read_bytes()
+    for arguments in (
+        [str(folder), f"study.storage=sqlite:///{tmp_path}/nope.db"],
+        [str(theirs.parent)],
+        [str(empty.parent)],
+    ):
+        with pytest.raises(BadInput, match=r"^study\.storage=sqlite:///.*: holds no studies$"):
+            report.report_again(arguments)
+    assert theirs.read_bytes() == before and not empty.stat().st_size
+    assert not (tmp_path / "nope.db").exists() and len(list(theirs.parent.iterdir())) == 1
+
+
+def test_a_renamed_folder_may_hold_studies_of_other_programs(sweep, tmp_path, capsys):
+    folder = sweep("dropout=0.0,0.2", "study.name=mine")
+    optuna.create_study(storage=f"sqlite:///{folder}/study.db", study_name="theirs")
+    folder.rename(tmp_path / "theirs")
+    capsys.readouterr()
+    assert report.report_again([str(tmp_path / "theirs")]) == 0
+    assert "mine" in capsys.readouterr().out
+
+
+def test_a_study_without_its_fingerprint_comes_back(sweep):
+    folder = sweep("dropout=0.0,0.2", "study.name=mine")
+    before, jobs = values(folder), job_folders(folder)
+    with closing(sqlite3.connect(folder / "study.db")) as database:
+        database.execute("DELETE FROM study_user_attributes WHERE key = 'fingerprint'")
+        database.commit()
+    for again in (
+        lambda: sweep("dropout=0.0,0.2", "study.name=mine"),
+        lambda: report.report_again([str(folder)]),
+    ):
+        with pytest.raises(BadInput, match=f"remove {folder}/study.db and the same command makes"):
+            again()
+    (folder / "study.db").unlink()
+    sweep("dropout=0.0,0.2", "study.name=mine")
+    assert values(folder) == before and job_folders(folder) == jobs
 
 
 def test_a_study_of_another_version_is_told(sweep):
