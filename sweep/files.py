@@ -17,6 +17,9 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # which a disk that is full does not name
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

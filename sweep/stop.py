@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 LINE = "\ninterrupted; run the same command to resume"
 IMPATIENCE = 3.0  # seconds for which a command that ends hears no second signal
@@ -72,6 +72,21 @@ def stop_if_asked() -> None:
     """Raise KeyboardInterrupt again: a library may have lost it, or made another error of it."""
     if asked_by:
         raise KeyboardInterrupt
+
+
+@contextmanager
+def sigterm_kept() -> Iterator[None]:
+    """Let no library take SIGTERM for itself meanwhile: as SystemExit it would be lost."""
+    real = signal.signal
+
+    def others(which: int, handler: Any) -> Any:
+        return signal.getsignal(which) if which == signal.SIGTERM else real(which, handler)
+
+    signal.signal = others  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        signal.signal = real
 
 
 def quiet_start() -> None:

@@ -11,14 +11,13 @@ from pathlib import Path
 import optuna
 import pytest
 import torch
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from torch import nn
 
+from sweep.command.flags import Places
+from sweep.command.program import multirun
 from sweep.engine.noise import Noise
 from sweep.engine.site import Alone, Sites
 from sweep.jobs.results import Results
-from sweep.places import CONF, PRIMARY
 from sweep.workload.data import Data, load_data
 
 MNIST5K = {
@@ -59,9 +58,7 @@ def sweep(tmp_path, monkeypatch) -> Callable[..., Path]:
         groups = {f"{key}." for key in given & {"model", "data"}}  # whose numbers are others
         mine = [o for o in TINY if o.split("=")[0] not in given]
         mine = [o for o in mine if not o.startswith(tuple(groups))]
-        with initialize_config_dir(str(CONF), version_base="1.3", job_name="run"):
-            hydra = GlobalHydra.instance().hydra
-            hydra.multirun(PRIMARY, job, [*mine, *overrides], with_log_configuration=False)
+        multirun(job, [*mine, *overrides], Places(), log=False)
         studies = sorted((tmp_path / "runs").iterdir(), key=os.path.getmtime)
         return studies[-1]
 

@@ -76,6 +76,7 @@ def test_it_is_the_study_of_the_command(ask, sweep, tmp_path):
     theirs = sweep("model=same", "data=same", "dropout=0.0,0.5", "study.confirm=true", *TINY)
     assert theirs != mine and values(theirs) == values(mine)
     answers = [json.loads((folder / "answer.json").read_text()) for folder in (mine, theirs)]
+    assert answers[0]["warnings"] == answers[1]["warnings"]
     assert answers[0]["confirmation"] == answers[1]["confirmation"]
     assert answers[0]["config"]["model"]["width"] == 8
 
@@ -89,6 +90,14 @@ def test_the_same_call_trains_nothing_and_answers_again(ask, tmp_path, monkeypat
     assert capsys.readouterr().out == told
     (file,) = (tmp_path / "runs" / ".arrays").iterdir()
     assert file.stem == first.config["data"]["sha256"]
+
+
+def test_what_a_program_has_compiled_stays_compiled(ask):
+    graphs = []
+    double = torch.compile(lambda x: 2 * x, backend=lambda graph, _: graphs.append(1) or graph)
+    with torch.compiler.set_stance("default"):  # which other tests may have changed
+        ask()
+        assert torch.equal(double(torch.ones(2)), torch.full((2,), 2.0)) and graphs == [1]
 
 
 def test_what_an_answer_has_for_a_notebook(ask, tmp_path):

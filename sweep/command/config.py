@@ -46,6 +46,7 @@ class TrainConfig:
     label_smoothing: float = 0.0  # for cross_entropy in training
     precision: str = "float32"  # float32 | bf16 (matrix products only)
     device: str = "auto"  # auto (cuda if there is one, else cpu) | cpu | cuda | cuda:<n>
+    compile: bool = False  # whether steps of members trained as one program are compiled too
     fuse: Any = "auto"  # auto | the most members in one population; changes no result
 
     def __post_init__(self) -> None:

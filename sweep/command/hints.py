@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from sweep.command.config import Config, SamplerConfig, StudyConfig, TrainConfig
-from sweep.errors import BadInput, first_line, mask_passwords
+from sweep.errors import BadInput, Unreachable, first_line, mask_passwords
 
 SECTIONS = {"train.": TrainConfig, "study.": StudyConfig, "sampler.": SamplerConfig, "": Config}
 KEYS = [f"{prefix}{f.name}" for prefix, config in SECTIONS.items() for f in fields(config)]
@@ -39,7 +39,7 @@ def _explained(error: BaseException) -> str:
             return f"{found[1]}: {unknown_key(key, known)}"
     if found := re.search(r"interpolation.*full_key: (\S+)", text, re.S):
         text = f"{found[1]}: {text}"
-    parts = (text,) if isinstance(error, BadInput) else (text, str(cause or ""))
+    parts = (text,) if isinstance(error, BadInput | Unreachable) else (text, str(cause or ""))
     lines = [line.strip() for part in parts for line in part.splitlines()]
     return " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(NOISE)))
 

@@ -13,6 +13,7 @@ from torch.func import stack_module_state
 
 from sweep.command.config import TrainConfig
 from sweep.command.rate import NOTHING
+from sweep.engine.bounds import bound_of
 from sweep.engine.equal import equal_states
 from sweep.engine.layers import lay_out, lower_layers
 from sweep.engine.memory import TensorWatch
@@ -61,6 +62,11 @@ class Fused:
     @property
     def n_members(self) -> int:
         return len(self.each)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether its steps run compiled."""
+        return isinstance(self.training, Program) and self.training.compiled
 
     def begin(self, keys: Tensor, training: bool) -> None:
         """Begin an epoch or an evaluation, whose steps have noise keys (n_steps, S)."""
@@ -143,7 +149,8 @@ class Fused:
         with TensorWatch() as made:  # on copies, as forward may change them
             self.skeleton.losses(one, other, self.rates[:n_seeds], {}, x, y)
         lower_layers(self.skeleton.module)
-        self.training, self.evaluation = Program(self.training), Program(self.evaluation)
+        bound = bound_of(self.config, self.dtype) if self.config.compile else None
+        self.training, self.evaluation = Program(self.training, bound), Program(self.evaluation)
         members_per_pass = max(1, LARGEST // made.largest) if on_cpu else sys.maxsize
         n_trials = self.n_members // n_seeds
         return n_seeds * math.ceil(n_trials / math.ceil(n_trials / members_per_pass))

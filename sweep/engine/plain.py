@@ -89,6 +89,7 @@ class Plain:
     """Trains K = P * S members (trial by trial), one after another in each step."""
 
     members_per_pass = 1
+    compiled = False
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from sweep.command.config import TrainConfig
 from sweep.engine.attributes import changed_attribute, forward_attributes
-from sweep.engine.difference import BOUNDS, compare_losses, compare_tensors
+from sweep.engine.bounds import BOUNDS, compare_losses, compare_tensors
 from sweep.engine.fused import Fused
 from sweep.engine.memory import fits_in_memory
 from sweep.engine.noise import evaluation_keys, order_and_keys

@@ -1,7 +1,7 @@
 """Traces a function of tensors once and then runs its operations without the Python above them.
 
 vmap, autograd and autocast cost milliseconds per call, but for tensors of the same shapes they
-always run the same list of torch's operations.
+always run the same list of torch's operations. That list can be compiled, too.
 """
 
 import logging
@@ -11,10 +11,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_flatten
 
+from sweep.engine.bounds import compare_losses, compare_tensors
+from sweep.engine.compiled import Compiled
 from sweep.engine.equal import equal_bits
+from sweep.errors import named_line
 from sweep.workload.inputs import input_tensors
 
 AS_IT_IS = 16  # untraced calls per shape; tracing costs what about 70 traced calls save
@@ -25,13 +29,20 @@ Function = Callable[..., Any]
 class Program:
     """A function of members (weights {name: (K, ...)}, buffers, ..., inputs, targets).
 
-    Calls may differ only in the numbers and the shapes of their tensors.
+    Calls may differ only in the numbers and the shapes of their tensors. If there is a bound, the
+    function is a training step (-> losses, gradients), and its trace is compiled where that keeps
+    it within the bound.
     """
 
-    def __init__(self, function: Function) -> None:
-        self.function = function
+    def __init__(self, function: Function, bound: float | None = None) -> None:
+        self.function, self.bound = function, bound
         self.calls: Counter[Any] = Counter()
         self.traced: dict[Any, Function] = {}
+
+    @property
+    def compiled(self) -> bool:
+        """Whether it runs compiled for tensors of some shapes."""
+        return any(isinstance(step, Compiled) for step in self.traced.values())
 
     def __call__(self, weights: Mapping[str, Tensor], *args: Any) -> Any:
         """Call the function, or run its trace for tensors of these shapes."""
@@ -41,7 +52,9 @@ class Program:
         if self.calls[key] > AS_IT_IS and key not in self.traced:
             self.traced[key] = self._trace(weights, *args)
         elif self.calls[key] == AS_IT_IS + 2:  # checked again, on other numbers
-            self.traced[key] = self._checked(self.traced[key], weights, *args)
+            self.traced[key] = self._compile(
+                self._checked(self.traced[key], weights, *args), weights, *args
+            )
         return self.traced.get(key, self.function)(weights, *args)
 
     def _trace(self, *args: Any) -> Function:
@@ -51,9 +64,9 @@ class Program:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # of the tracer: the call itself has succeeded before
-            log.warning("not traced: %s: %s", type(error).__name__, str(error).partition("\n")[0])
+            log.warning("not traced: %s", named_line(error))
             return self.function
-        return self._checked(torch.no_grad()(operations), *args)
+        return self._checked(Traced(operations), *args)
 
     def _checked(self, traced: Function, *args: Any) -> Function:
         """Return the trace, or the function if the trace gives other numbers."""
@@ -64,6 +77,36 @@ class Program:
             log.warning("not traced: the traced step gives other numbers")
             return self.function
         return traced
+
+    def _compile(self, traced: Function, *args: Any) -> Function:
+        """Return a trace compiled, or as it is if that fails or gives other numbers."""
+        if self.bound is None or not isinstance(traced, Traced):
+            return traced
+        mine, theirs = _copied(*args), _copied(*args)
+        try:
+            step = Compiled(traced.operations, args[-1].device)
+            losses, gradients = step(*mine)
+            expected, expected_gradients = traced(*theirs)
+            compare_losses("the loss", losses, expected, self.bound)
+            compare_tensors("the gradient of", gradients, expected_gradients, 10 * self.bound)
+            compare_tensors("the buffer", mine[1], theirs[1], 10 * self.bound)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # of the compiler, of which there may be none
+            log.warning("not compiled: %s", named_line(error))
+            return traced
+        return step
+
+
+class Traced:
+    """The operations of a function, for tensors of the shapes of one call."""
+
+    def __init__(self, operations: GraphModule) -> None:
+        self.operations = operations
+
+    @torch.no_grad()
+    def __call__(self, *args: Any) -> Any:
+        return self.operations(*args)
 
 
 def _copied(weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], *args: Any) -> Any:

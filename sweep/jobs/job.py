@@ -161,6 +161,7 @@ def _train_in_way(
     tested = test_members(population, config, data) if work.test else []
     execution = {"device": str(device), "members": len(settings) * len(work.seeds)}
     execution |= {"members_per_pass": population.engine.members_per_pass}
+    execution |= {"compiled": True} if population.engine.compiled else {}
     execution |= {"threads": torch.get_num_threads()} if device.type == "cpu" else {}
     log.info("trained %s %s", execution, way)
     measured = [vars(one) for one in tested] or [{} for _ in history]

@@ -4,7 +4,6 @@ Launchers are plugins; this is the only file that tells them apart.
 """
 
 import os
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from sweep.errors import BadInput, Unreachable, between, first_line, require
+from sweep.stop import sigterm_kept
 
 LOCAL = ("basic", "joblib", "submitit_local")
 NAMES = {  # of what Hydra's plugins call their classes, whatever a config file is called
@@ -21,6 +21,8 @@ NAMES = {  # of what Hydra's plugins call their classes, whatever a config file 
     "SlurmLauncher": "submitit_slurm",
     "RayLauncher": "ray",
 }
+# of submitit's own processes, which hear the terminal's Ctrl-C too; what jobs print is in files
+WITHOUT_TRACEBACKS = "exec 2>/dev/null"
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def read_launcher(hydra: Any, n_gpus: Callable[[], int]) -> Launcher:
         return Launcher(name, n, {"n_jobs": n})
     if name == "submitit_local":  # which hides GPUs, and gives each process all cores
         n = n_gpus() or cores
-        own = {"gpus_per_node": given.gpus_per_node or n_gpus()}
+        own = {"gpus_per_node": given.gpus_per_node or n_gpus(), "setup": [WITHOUT_TRACEBACKS]}
         return Launcher(name, n, own, _thread_limit(max(1, cores // n)))
     if name == "submitit_slurm":
         between("hydra.launcher.array_parallelism", given.array_parallelism, 1, 10_000)
@@ -84,16 +86,14 @@ def _ray_launcher(given: DictConfig) -> Launcher:
 
     init = OmegaConf.to_container(given.ray.init, resolve=True)
     assert isinstance(init, dict)
-    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(**{str(key): value for key, value in init.items()}, ignore_reinit_error=True)
+        with sigterm_kept():
+            ray.init(**{str(key): value for key, value in init.items()}, ignore_reinit_error=True)
     except ConnectionError as error:
         address = f"hydra.launcher.ray.init.address={init['address']}"
         raise Unreachable(f"{address}: {first_line(error)}") from None
     except (RuntimeError, TypeError, ValueError) as error:
         raise BadInput(f"hydra.launcher.ray.init: {first_line(error)}") from None
-    finally:
-        signal.signal(signal.SIGTERM, on_sigterm)  # which Ray takes for itself
     has = ray.cluster_resources()  # type: ignore[no-untyped-call]
     remote = {"num_cpus": 1, "num_gpus": min(1, has.get("GPU", 0)), **given.ray.remote}
     needed = {"CPU": remote["num_cpus"], "GPU": remote["num_gpus"]}

@@ -120,7 +120,8 @@ def report_text(answer: Answer) -> str:
 def trained_how(answer: Answer) -> str:
     """Say how many networks were trained as one program, on what, and how fast."""
     ways = [
-        f"{way['members']} as one program on {way['device']}, {way['members_per_pass']} in a pass"
+        f"{way['members']} as one {'compiled ' if 'compiled' in way else ''}program "
+        f"on {way['device']}, {way['members_per_pass']} in a pass"
         if way["kind"] == "fused"
         else f"{way['members']} in lockstep on {way['device']}, one by one, since {way['why']}"
         for way in answer.speed.ways

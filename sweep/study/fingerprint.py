@@ -12,7 +12,7 @@ from sweep.command.plan import Plan
 
 # of data: where they are, not what they are; that is data_sha256
 WHERE_IT_IS = {"_target_", "root", "download", "fallback"}
-HOW_IT_RUNS = {"device", "fuse"}  # of train: not what is trained
+HOW_IT_RUNS = {"device", "fuse", "compile"}  # of train: not what is trained
 RECORDS = 3  # version of what a study keeps of its trials
 PACKAGES = ("torch", "optuna", "hydra-core", "numpy")  # whose versions a study notes
 

@@ -184,9 +184,10 @@ class PatientStorage(BaseStorage):
                 return method(*args, **kwargs)
             except (SQLAlchemyError, StorageInternalError) as error:
                 text = f"study.storage={mask_passwords(self.url)}: {short_reason(error, self.url)}"
-                if not is_away(error) or time.monotonic() - begin > PATIENCE:
-                    advice = _advice(error, self.url) or "; run the same command to resume"
-                    raise Unreachable(f"{text}{advice}") from error
+                if not is_away(error):
+                    raise Unreachable(f"{text}{_advice(error, self.url)}") from error
+                if time.monotonic() - begin > PATIENCE:
+                    raise Unreachable(f"{text}; run the same command to resume") from error
             with suppress(SQLAlchemyError):
                 self.database.remove_session()  # with the transaction that broke
             if not attempt:

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ from sweep.workload.arrays import write_held
 
 def run_studies(plans: Sequence[Plan], launch: Launch) -> list[Answer]:
     """Check every study, then run and report them; one that fails leaves the others alone."""
-    with _quiet_optuna():
+    with _quiet_optuna(), _stance_kept():
         return _run_all(plans, launch)
 
 
@@ -38,6 +39,20 @@ def _quiet_optuna() -> Iterator[None]:
         yield
     finally:
         optuna.logging.set_verbosity(before)
+
+
+@contextmanager
+def _stance_kept() -> Iterator[None]:
+    """Let what a program has compiled for itself run compiled again after its models were run."""
+    if "torch._dynamo" in sys.modules:
+        with torch.compiler.set_stance("default"):
+            yield
+        return
+    try:
+        yield
+    finally:
+        if "torch._dynamo" in sys.modules:
+            torch.compiler.set_stance("default")
 
 
 def _run_all(plans: Sequence[Plan], launch: Launch) -> list[Answer]:

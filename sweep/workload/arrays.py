@@ -23,9 +23,8 @@ _held: dict[str, Mapping[str, Samples]] = {}  # sha256 -> split -> samples, whil
 
 def arrays(config: SimpleNamespace, split: str) -> Samples | None:
     """Return the samples of a split, or None if there are none for "test"."""
-    splits = _held.get(config.sha256)
+    splits, file = _held.get(config.sha256), _file(vars(config))
     if splits is None:
-        file = _file(vars(config))
         if not file.is_file():
             raise DataUnavailable(f"{file}: is missing; sweep.find writes it again")
         splits = torch.load(file, weights_only=True, mmap=True)

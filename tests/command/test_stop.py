@@ -85,6 +85,24 @@ def test_an_interrupt_waits_for_an_import_to_end(tmp_path, monkeypatch, capsys):
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_library_that_takes_sigterm_does_not_get_it(capsys):
+    heard = []
+
+    def work():
+        with stop.sigterm_kept():  # as Ray does, whose handler raises SystemExit
+            signal.signal(signal.SIGTERM, lambda *_: heard.append("theirs") or sys.exit(15))
+            signal.signal(signal.SIGUSR1, lambda *_: heard.append("another"))
+            os.kill(os.getpid(), signal.SIGUSR1)
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        return 0
+
+    real, before = signal.signal, signal.getsignal(signal.SIGUSR1)
+    assert exit_code(work) == 143 and heard == ["another"]
+    assert capsys.readouterr().err == f"{stop.LINE}\n" and signal.signal is real
+    signal.signal(signal.SIGUSR1, before)
+
+
 @pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_of_the_start_is_one_line(which):
     program = "from sweep.stop import quiet_start; quiet_start(); import os, time; print('a'); "

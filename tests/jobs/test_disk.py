@@ -43,7 +43,9 @@ def end(process, *codes):
     """Wait for a command; it ends with one of the codes, and with 3 says why in one line."""
     _, err = process.communicate(timeout=120)
     assert process.returncode in codes and "Traceback" not in err, err
-    assert process.returncode != 3 or err.splitlines()[-1].startswith("error: "), err
+    if process.returncode == 3:
+        (*_, line) = err.splitlines()
+        assert line.startswith("error: ") and "a file:" not in line, err
 
 
 def outcome(folder):

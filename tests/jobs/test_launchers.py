@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 from optuna.trial import TrialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from sweep import stop
 from sweep.command.arguments import check_installed, hydra_quoted
 from sweep.errors import BadInput, Revoked, SweepFailed, Unreachable
 from sweep.jobs import claim, job, training
@@ -112,6 +113,12 @@ def holders(process, study):
 def others(process):
     pids = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
     return [pid for pid in pids if pid not in (process.pid, os.getpid())]
+
+
+def started_by(process):
+    """Return the command lines of the processes that a process has started."""
+    pids = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids]
 
 
 def opened(pid):
@@ -213,6 +220,30 @@ def test_a_job_that_always_dies_fails_its_own_trials_only(tmp_path):
     assert [t.state.name for t in trials] == ["FAIL", "COMPLETE", "COMPLETE", "COMPLETE"]
     assert trials[0].user_attrs["reason"].startswith("lost with its job 2 times: ")
     assert "Use dropout: " in out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local", "ray"])
+def test_an_interrupt_that_all_processes_hear_is_one_line(tmp_path, launcher):
+    """As Ctrl-C in a terminal is."""
+    arguments = [use(launcher), *LONG, "study.n_trials=4", "study.confirm=false"]
+    process = start(tmp_path, *arguments, "train.epochs=400")
+    begun(process, tmp_path / "runs" / "mine", n=2)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    said = [line for line in err.splitlines() if line and "left, " not in line]
+    assert process.returncode == 130 and said == ["interrupted; run the same command to resume"]
+
+
+@pytest.mark.slow
+def test_ray_is_interrupted_while_it_starts(tmp_path):
+    process = start(tmp_path, use("ray"), *LONG, "study.confirm=false")
+    while not any(b"gcs_server" in name for name in started_by(process)):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143 and err.strip() == stop.LINE.strip()
 
 
 @pytest.mark.slow

@@ -99,6 +99,19 @@ def files_with(text, folder):
     return [p for p in folder.rglob("*") if p.is_file() and text.encode() in p.read_bytes()]
 
 
+def test_a_user_who_may_only_read_is_told_so(server, tmp_path):
+    url = server.database("watched")
+    optuna.storages.RDBStorage(url.replace("{", "{{")).engine.dispose()
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("CREATE USER reader PASSWORD 'only'")
+        connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+    storage = f"study.storage=postgresql+psycopg://reader:only@127.0.0.1:{server.port}/watched"
+    code, out, err = command(tmp_path, storage, *STUDY)
+    assert (code, out) == (3, "") and err.count("\n") == 1
+    assert err.endswith("permission denied for table studies\n") and "only@" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("by_environment", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_nobody_gets_to_see_the_password(server, tmp_path, monkeypatch, by_environment):
     url = server.database(f"secret_{by_environment}".lower())
