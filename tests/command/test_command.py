@@ -13,9 +13,10 @@ from hydra.core.global_hydra import GlobalHydra
 
 from sweep.command.config import SAMPLERS, StudyConfig, TrainConfig
 from sweep.errors import mask_passwords
+from sweep.places import CONF
 from sweep.run import main
 from sweep.study.storage import short_reason
-from tests.conftest import CONF, TINY
+from tests.conftest import TINY
 
 ROOT = CONF.parent
 COMMAND = [sys.executable, "-m", "sweep.run"]

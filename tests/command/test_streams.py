@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.conftest import CONF
+from sweep.places import CONF
 
 STUDY = ["data=mnist5k", "data.n_val=100", "model.width=16", "train.epochs=2"]
 STUDY += ["dropout=0.0,0.5", "study.confirm=false", "train.device=cpu"]

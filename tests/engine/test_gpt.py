@@ -22,10 +22,11 @@ from sweep.engine.population import FUSED, Population
 from sweep.engine.proof import prove_way
 from sweep.engine.setting import Candidates, Setting
 from sweep.errors import BadInput
+from sweep.places import CONF
 from sweep.work import Way
 from sweep.workload.data import load_data
 from sweep.workload.model import model_builder
-from tests.conftest import CONF, DEVICE
+from tests.conftest import DEVICE
 
 YAML = yaml.safe_load((CONF / "model/gpt.yaml").read_text())
 TEXT = yaml.safe_load((CONF / "data/text.yaml").read_text())

@@ -18,11 +18,12 @@ from sweep.engine.population import FUSED, Population
 from sweep.engine.proof import prove_way
 from sweep.engine.setting import Candidates, Setting
 from sweep.errors import BadInput
+from sweep.places import CONF
 from sweep.work import Way
 from sweep.workload.data import Data
 from sweep.workload.model import config_class, model_builder, model_class
 from sweep.workload.split import Split
-from tests.conftest import CONF, DEVICE, sites
+from tests.conftest import DEVICE, sites
 
 # of images; test_gpt.py has that of text
 MODELS = {

@@ -14,7 +14,8 @@ from contextlib import closing
 
 import pytest
 
-from tests.conftest import CONF, TINY, values
+from sweep.places import CONF
+from tests.conftest import TINY, values
 
 pytestmark = pytest.mark.slow
 STUDY = [*TINY[:3], "model.width=8", "train.epochs=2", "train.device=cpu", "study.name=mine"]

@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 import pytest
 
+from sweep.places import CONF
 from sweep.show.dashboard import PICTURES
-from tests.conftest import CONF
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

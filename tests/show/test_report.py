@@ -17,9 +17,10 @@ from sweep.answer.answer import collect_answer
 from sweep.answer.best import Range, find_best
 from sweep.answer.gain import LOOKS, Gain
 from sweep.answer.row import searched_axes
+from sweep.places import CONF
 from sweep.show.sentences import answer_sentences, short
 from sweep.workload import data
-from tests.conftest import CONF, job_folders, load_study
+from tests.conftest import job_folders, load_study
 
 OVERFITS = ["data.n_train=500", "train.epochs=30", "model.width=64", "study.confirm=true"]
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from scripts.soak import crashes
-from tests.conftest import CONF
+from sweep.places import CONF
 
 ROOT = CONF.parent
 

@@ -8,8 +8,8 @@ import torch
 import yaml
 
 from sweep.errors import BadInput
+from sweep.places import CONF
 from sweep.workload.data import load_data, load_test_split, read_split
-from tests.conftest import CONF
 
 YAML = yaml.safe_load((CONF / "data/text.yaml").read_text())
 SPLITS = ("train", "val", "test")
