@@ -2,7 +2,7 @@
 
     python -m scripts.bench.models [model ...] [--device cuda]
 
-The loop is a good one: digits as tensors, torch's fused AdamW, no DataLoader. Any model of yours
+The loop is a good one: samples as tensors, torch's fused AdamW, no DataLoader. Any model of yours
 is timed in the same way by `python -m sweep.check`.
 """
 
@@ -18,7 +18,8 @@ from sweep.places import CONF
 from sweep.workload.data import load_data
 
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
-WORK = ["data=mnist5k", "data.n_train=2560", "data.n_val=500", "train.batch_size=128"]
+DATA = {"gpt": "text"}  # others learn digits
+WORK = ["data.n_train=2560", "data.n_val=500", "train.batch_size=128"]
 WORK += ["study.generation=8", "study.seeds=3"]
 
 
@@ -36,7 +37,7 @@ def main() -> None:
 
 
 def row(name: str, device: torch.device) -> str:
-    config = read_config([f"model={name}", *WORK])
+    config = read_config([f"model={name}", f"data={DATA.get(name, 'mnist5k')}", *WORK])
     data = load_data(config.data).to(device)
     some = candidates_of(config, [{"dropout": rate} for rate in RATES], data)
     way = prove_way(some, config.train, data, device)
