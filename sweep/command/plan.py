@@ -77,7 +77,7 @@ class Plan:
     def hydra_config(self, overrides: Sequence[str], launcher: Mapping[str, Any]) -> DictConfig:
         """Return Hydra's config for a launch, with these overrides and launcher settings."""
         config = self.loader.load_sweep_config(self.base, list(overrides))
-        with open_dict(config):
+        with open_dict(config), open_dict(config.hydra.launcher):  # plugins type their keys
             config.hydra.launcher = OmegaConf.merge(config.hydra.launcher, launcher)
         return config
 

@@ -231,8 +231,7 @@ def test_an_interrupt_that_all_processes_hear_is_one_line(tmp_path, launcher):
     begun(process, tmp_path / "runs" / "mine", n=2)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    said = [line for line in err.splitlines() if line and "left, " not in line]
-    assert process.returncode == 130 and said == ["interrupted; run the same command to resume"]
+    assert process.returncode == 130 and is_interrupted_in_one_line(err), err
 
 
 @pytest.mark.slow
@@ -243,7 +242,16 @@ def test_ray_is_interrupted_while_it_starts(tmp_path):
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 143 and err.strip() == stop.LINE.strip()
+    assert process.returncode == 143 and is_interrupted_in_one_line(err), err
+
+
+def is_interrupted_in_one_line(err):
+    *before, line = err.splitlines()  # of the bar, and of Ray's own log
+    return (
+        line == stop.LINE.strip()
+        and "interrupt" not in "".join(before).lower()
+        and "Trace" not in err
+    )
 
 
 @pytest.mark.slow
