@@ -20,22 +20,26 @@ import torch
 
 TESTS = ["tests/engine", "tests/workload/test_model.py", "tests/study/test_study.py"]
 ALONE = ["-p", "no:cacheprovider", "-o", "addopts=", "-m", "not slow"]  # one process on the device
-SLOW = "optuna-loader,serial-loop,serial-graph"  # these do a part of the work only
+# these do a part of the work only; each in a command of its own, so that each may fail
+SLOW = ("optuna-loader", "serial-loop", "serial-graph", "serial-compiled")
+OURS = ("ours", "ours-compiled", "ours-bf16")
 COMMANDS = {
     "tests": ["pytest", "-q", *ALONE, *TESTS],
     "models": ["scripts.bench.models", "--device", "cuda"],
+    "compiled": ["scripts.bench.compiled", "transformer", "train.device=cuda"],
     "scale": ["scripts.bench.scale", "--device", "cuda"],
     "scale in bf16": ["scripts.bench.scale", "--device", "cuda", "--precision", "bf16"],
     "default sweep": ["sweep.run", "train.device=cuda"],
 }
 for kind in ("gpu", "gpu-narrow"):
     bench = ["scripts.bench", "--device", "cuda", "--rounds", "1"]
-    COMMANDS[f"{kind}, the others"] = [*bench, f"{kind}-part", "--only", SLOW]
-    COMMANDS[f"{kind}, ours"] = [*bench, kind, "--only", "ours,ours-bf16"]
+    COMMANDS |= {f"{kind}, {one}": [*bench, f"{kind}-part", "--only", one] for one in SLOW}
+    COMMANDS |= {f"{kind}, {one}": [*bench, kind, "--only", one] for one in OURS}
 ON_CPU = {  # a little of each, to try this script
     "tests": ["pytest", "-q", *ALONE, "tests/engine/test_population.py"],
     "models": ["scripts.bench.models", "mlp"],
     "scale": ["scripts.bench.scale", "--points", "1"],
+    "compiled": ["scripts.bench.compiled", "mlp", "data.n_train=2500", "model.width=16"],
     "default sweep": ["sweep.run", "data=mnist5k", "train.epochs=1", "train.device=cpu"],
     "bench": ["scripts.bench", "--rounds", "1", "small-part"],
 }
@@ -50,7 +54,8 @@ def run(arguments: list[str], device: str, folder: str) -> dict[str, Any]:
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     print(done.stdout[-6000:], done.stderr[-2000:], flush=True)
     seconds, lines = round(time.monotonic() - begin, 1), done.stdout.splitlines()
-    return {"command": arguments, "exit": done.returncode, "seconds": seconds, "output": lines}
+    report = {"command": arguments, "exit": done.returncode, "seconds": seconds, "output": lines}
+    return report | ({"error": done.stderr[-2000:]} if done.returncode else {})
 
 
 def main() -> None:

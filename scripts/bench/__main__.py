@@ -21,8 +21,10 @@ from sweep.check import seconds_of
 CONTENDERS = {
     "optuna-loader": ["scripts.bench.optuna_loader"],
     "serial-loop": ["scripts.bench.serial"],
+    "serial-compiled": ["scripts.bench.serial", "compile"],
     "serial-graph": ["scripts.bench.serial", "graph"],  # on a GPU only
     "ours": ["scripts.bench.ours"],
+    "ours-compiled": ["scripts.bench.ours", "train.compile=true"],
     "ours-bf16": ["scripts.bench.ours", "train.precision=bf16"],
 }
 Result = dict[str, float]
@@ -64,7 +66,7 @@ def main() -> None:
     parser.add_argument("--only")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     args = parser.parse_args()
-    work, usual = WORKLOADS[args.workload], [name for name in CONTENDERS if "graph" not in name]
+    work, usual = WORKLOADS[args.workload], ["optuna-loader", "serial-loop", "ours", "ours-bf16"]
     names = args.only.split(",") if args.only else usual
     results: dict[str, list[Result]] = {name: [] for name in names}
     for round in range(args.rounds):

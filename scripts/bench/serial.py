@@ -1,10 +1,11 @@
 """The best loop by hand that trains one network after another: two processes of one thread.
 
     python -m scripts.bench.serial small
-    python -m scripts.bench.serial gpu-part train.device=cuda [graph]
+    python -m scripts.bench.serial gpu-part train.device=cuda [graph | compile]
 
 Digits in one tensor, no DataLoader, torch's fused AdamW, masks from 16-bit slices of 64-bit draws;
-on a GPU torch's own masks, and with "graph" each step is one launch of a CUDA graph.
+on a GPU torch's own masks. With "graph" each step is one launch of a CUDA graph; with "compile" the
+model and its loss are compiled by torch.compile, on a GPU with CUDA graphs.
 """
 
 import sys
@@ -46,9 +47,16 @@ def train(work: Workload, data: Data, folder: str, rate: float) -> float:
     model.to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True, capturable=graph)
 
+    def loss_of(x: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(model(x), y)
+
+    if "compile" in sys.argv:
+        mode = "reduce-overhead" if device.type == "cuda" else "default"
+        loss_of = torch.compile(loss_of, mode=mode, dynamic=False)
+
     def step(x: Tensor, y: Tensor) -> None:
         optimizer.zero_grad()
-        F.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
+        loss_of(x, y).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     writer = SummaryWriter(f"{folder}/{rate}")
