@@ -18,7 +18,8 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # which a disk that is full does not name
+        if error.errno and not error.filename:
+            error.filename = str(path)  # which a disk that is full does not name
         raise
     finally:
         temporary.unlink(missing_ok=True)

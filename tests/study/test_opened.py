@@ -268,9 +268,7 @@ def test_what_a_report_lacks_is_put_back_by_the_command(sweep):
     assert report.report_again([str(folder)]) == 0
 
 
-@pytest.mark.parametrize(
-    ("key", "value"), [("config", {}), ("guess", {"val_loss": "x"}), ("versions", {"torch": {}})]
-)
+@pytest.mark.parametrize(("key", "value"), [("config", {}), ("guess", {"val_loss": "x"})])
 def test_what_a_report_cannot_read_is_told(sweep, key, value):
     folder = sweep("dropout=0.0,0.2", "study.name=mine")
     load_study(folder).set_user_attr(key, value)
