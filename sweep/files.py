@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and errors that name theirs."""
 
 import os
 from collections.abc import Iterator
@@ -12,17 +12,24 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     """Replace a file's content in one step: readers and crashes see the old or the new one."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # others may write the same file
     try:
-        with temporary.open("wb") as file:
+        with naming(path), temporary.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
-        if error.errno and not error.filename:
-            error.filename = str(path)  # which a disk that is full does not name
-        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name a file in an error that does not, such as that of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and not error.filename:
+            error.filename = str(path)
+        raise
 
 
 def write_whole(path: Path, text: str) -> None:

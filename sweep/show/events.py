@@ -12,6 +12,8 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from sweep.files import naming
+
 
 class EventFile:
     """A new file in a folder; part is the end of its name."""
@@ -19,7 +21,8 @@ class EventFile:
     def __init__(self, folder: Path, part: str = "") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         who = f"{socket.gethostname()}.{os.getpid()}{part}"
-        self.file = (folder / f"events.out.tfevents.{time.time():.6f}.{who}").open("wb")
+        self.path = folder / f"events.out.tfevents.{time.time():.6f}.{who}"
+        self.file = self.path.open("wb")
         self.records = RecordWriter(self.file)
         self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
 
@@ -27,11 +30,14 @@ class EventFile:
         self._write(Event(wall_time=time.time(), step=step, summary=summary))
 
     def _write(self, event: Event) -> None:
-        self.records.write(event.SerializeToString())
+        with naming(self.path):
+            self.records.write(event.SerializeToString())
 
     def flush(self) -> None:
         """Let readers see what was added."""
-        self.file.flush()
+        with naming(self.path):
+            self.file.flush()
 
     def close(self) -> None:
-        self.file.close()
+        with naming(self.path):
+            self.file.close()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.answer.answer import Answer
+from sweep.files import whole_file
 from sweep.show.sentences import study_words
 
 SEMS = 2  # half the height of a bar or band
@@ -14,7 +15,8 @@ SET = "cannot be told from\nthe best (95%)"
 
 
 def draw_panels(answer: Answer, path: Path) -> None:
-    panels_figure(answer).savefig(path, dpi=120)
+    with whole_file(path) as file:
+        panels_figure(answer).savefig(file, dpi=120)
 
 
 def panels_figure(answer: Answer) -> Any:
@@ -208,4 +210,5 @@ def draw_best_rate(
             axes.set_xscale("log")
         axes.set_xticks(values, [f"{value:g}" for value in values])
         axes.minorticks_off()
-    figure.savefig(path, dpi=120)
+    with whole_file(path) as file:
+        figure.savefig(file, dpi=120)

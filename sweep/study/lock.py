@@ -12,6 +12,7 @@ from sqlalchemy import Connection, NullPool, create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweep.errors import BadInput
+from sweep.files import naming
 from sweep.study.storage import reaching_storage
 
 # taken for a connection, until it ends; PostgreSQL gives it to one at a time
@@ -27,9 +28,10 @@ def folder_lock(path: Path, name: str) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             raise already_running(name, file.read().strip()) from None
-        file.truncate(0)
-        file.write(process_name())
-        file.flush()
+        with naming(path):
+            file.truncate(0)
+            file.write(process_name())
+            file.flush()
         yield
 
 
