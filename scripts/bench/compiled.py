@@ -17,7 +17,7 @@ from sweep.engine.population import Population
 from sweep.engine.setting import candidates_of
 from sweep.workload.data import load_data
 
-WORK = ["data.n_train=4000", "data.n_val=1000", "study.confirm=false"]
+WORK = ["data.n_train=4000", "data.n_val=1000"]
 ROUNDS = 5
 
 

@@ -8,12 +8,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import optuna
-from sqlalchemy import Connection, NullPool, create_engine, make_url, text
+from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweep.errors import BadInput
 from sweep.files import naming
-from sweep.study.storage import reaching_storage
+from sweep.study.storage import reaching_storage, sqlite_file
 
 # taken for a connection, until it ends; PostgreSQL gives it to one at a time
 ADVISORY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended(:name, 0))"
@@ -38,15 +38,14 @@ def folder_lock(path: Path, name: str) -> Iterator[None]:
 @contextmanager
 def database_lock(study: optuna.Study, storage: str) -> Iterator[None]:
     """Lock a study in its storage, so that no process with another folder runs it too."""
-    url, name = make_url(storage), study.study_name
-    if url.get_backend_name() == "sqlite":
-        database = Path((url.database or "").removeprefix("file:"))
+    name, database = study.study_name, sqlite_file(storage)
+    if database:
         with folder_lock(database.with_name(f"{database.name}.{name}.owner"), name):
             yield
         return
     with ExitStack() as stack:
         with reaching_storage(storage):
-            connection = create_engine(url, poolclass=NullPool).connect()
+            connection = create_engine(storage, poolclass=NullPool).connect()
             stack.callback(_close_quietly, connection)
             connection = connection.execution_options(isolation_level="AUTOCOMMIT")
             free = connection.scalar(text(ADVISORY_LOCK), {"name": name})

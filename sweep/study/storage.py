@@ -36,6 +36,14 @@ def sqlite_url(path: Path) -> str:
     return URL.create("sqlite", database=str(path)).render_as_string()
 
 
+def sqlite_file(url: str) -> Path | None:
+    """Return the file behind a URL of SQLite, None for another database's."""
+    place = make_url(url)
+    if place.get_backend_name() != "sqlite":
+        return None
+    return Path((place.database or "").removeprefix("file:"))
+
+
 def create_database(path: Path) -> None:
     """Make a database, whole or not at all, if there is none.
 
@@ -92,12 +100,13 @@ def load_study(url: str, folder: Path, alone: bool) -> optuna.Study:
         if not _holds_studies(url):
             raise BadInput(f"{shown}: holds no studies")
         storage = _storage(url)
-        found = {study.study_name: study for study in optuna.get_all_study_summaries(storage)}
-        ours = [known for known, study in found.items() if "fingerprint" in study.user_attrs]
+        known = optuna.get_all_study_summaries(storage, include_best_trial=False)
+        names = [study.study_name for study in known]
+        ours = [study.study_name for study in known if "fingerprint" in study.user_attrs]
         if alone and name not in ours and len(ours) == 1:
             (name,) = ours
-        if name not in found:
-            raise BadInput(f"{name}: is not in {shown}, which has {', '.join(found) or 'none'}")
+        if name not in names:
+            raise BadInput(f"{name}: is not in {shown}, which has {', '.join(names) or 'none'}")
         study = optuna.load_study(storage=storage, study_name=name)
         _check_minimises(study)
         if name not in ours:
@@ -107,10 +116,10 @@ def load_study(url: str, folder: Path, alone: bool) -> optuna.Study:
 
 def _holds_studies(url: str) -> bool:
     """Return whether there are tables of studies, which Optuna would make."""
-    place = make_url(url)
-    if place.get_backend_name() == "sqlite" and not Path(place.database or "").is_file():
-        return False  # SQLite would make the file
-    engine = create_engine(place)
+    file = sqlite_file(url)
+    if file and not file.is_file():
+        return False  # SQLite would make it
+    engine = create_engine(url)
     try:
         return inspect(engine).has_table("studies")
     finally:
@@ -143,10 +152,13 @@ def reaching_storage(url: str) -> Iterator[None]:
 
 def _advice(error: Exception, url: str) -> str:
     """Say what to do about a study's own file that is damaged, or of another Optuna."""
-    path, text = Path(url.removeprefix("sqlite:///")), f"{error} {error.__cause__}"
-    if not (any(said in text for said in DAMAGED) and (path.parent / "jobs").is_dir()):
+    text = f"{error} {error.__cause__}"
+    if not any(said in text for said in DAMAGED):
         return ""
-    return f"; {made_again(path, path.parent)}"
+    file = sqlite_file(url)
+    if file is None or not (file.parent / "jobs").is_dir():
+        return ""
+    return f"; {made_again(file, file.parent)}"
 
 
 def name_value(study: optuna.Study, metric: str) -> None:

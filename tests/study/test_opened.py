@@ -300,6 +300,12 @@ def test_a_report_writes_in_no_database(sweep, tmp_path):
     assert not (tmp_path / "nope.db").exists() and len(list(theirs.parent.iterdir())) == 1
 
 
+def test_a_study_behind_an_uri_of_sqlite_is_reported(sweep, tmp_path):
+    url = f"sqlite:///file:{tmp_path}/team.db?uri=true"
+    folder = sweep("dropout=0.0,0.2", "study.name=mine", f"study.storage='{url}'")
+    assert report.report_again([str(folder), f"study.storage={url}"]) == 0
+
+
 def test_a_renamed_folder_may_hold_studies_of_other_programs(sweep, tmp_path, capsys):
     folder = sweep("dropout=0.0,0.2", "study.name=mine")
     optuna.create_study(storage=f"sqlite:///{folder}/study.db", study_name="theirs")
