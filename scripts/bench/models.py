@@ -7,15 +7,18 @@ is timed in the same way by `python -m sweep.check`.
 """
 
 import argparse
+from dataclasses import replace
 
 import torch
 
 from sweep.check import RATES, measure_speeds, read_config
+from sweep.command.config import Config
+from sweep.engine.objective import with_loss
 from sweep.engine.plain import build_model
 from sweep.engine.proof import prove_way
 from sweep.engine.setting import candidates_of
 from sweep.places import CONF
-from sweep.workload.data import load_data
+from sweep.workload.data import Data, load_data
 
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 DATA = {"gpt": "text"}  # others learn digits
@@ -28,17 +31,25 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=MODELS)
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
-    print(f"8 rates x 3 seeds, batches of 128, {torch.get_num_threads()} threads")
-    print("milliseconds a step of all members")
-    print("| model | parameters | plain loop | one by one | as one program | way | of the loop |")
-    print("| --- | ---: | ---: | ---: | ---: | --- | ---: |")
+    device = torch.device(args.device)
+    print(head(read_config(WORK)))
     for name in args.models:
-        print(row(name, torch.device(args.device)), flush=True)
+        config = read_config([f"model={name}", f"data={DATA.get(name, 'mnist5k')}", *WORK])
+        print(row(name, config, load_data(config.data).to(device), device), flush=True)
 
 
-def row(name: str, device: torch.device) -> str:
-    config = read_config([f"model={name}", f"data={DATA.get(name, 'mnist5k')}", *WORK])
-    data = load_data(config.data).to(device)
+def head(config: Config) -> str:
+    members = f"{config.study.generation} rates x {config.study.seeds} seeds"
+    return (
+        f"{members}, batches of {config.train.batch_size}, {torch.get_num_threads()} threads\n"
+        "milliseconds a step of all members\n"
+        "| model | parameters | plain loop | one by one | as one program | way | of the loop |\n"
+        "| --- | ---: | ---: | ---: | ---: | --- | ---: |"
+    )
+
+
+def row(name: str, config: Config, data: Data, device: torch.device) -> str:
+    config = replace(config, train=with_loss(config.train, data))
     some = candidates_of(config, [{"dropout": rate} for rate in RATES], data)
     way = prove_way(some, config.train, data, device)
     seconds, n_steps = measure_speeds(config, data, way), 2560 // 128
