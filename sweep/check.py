@@ -13,8 +13,10 @@ if __name__ == "__main__":
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import nn
@@ -30,10 +32,11 @@ from sweep.engine.malloc import keep_freed
 from sweep.engine.objective import loss_of, with_loss
 from sweep.engine.optimizer import OptimizerNumbers
 from sweep.engine.plain import outputs_of, plain_optimizer, take_step
-from sweep.engine.population import FUSED, Population
+from sweep.engine.population import FUSED
 from sweep.engine.proof import prove_way
 from sweep.engine.setting import candidates_of, setting_of
 from sweep.engine.traced import AS_IT_IS
+from sweep.engine.workers import most_workers, population_of
 from sweep.errors import BadInput
 from sweep.work import Way
 from sweep.workload.data import Data, load_data
@@ -43,6 +46,8 @@ from sweep.workload.split import Split
 RATES = (0.0, 0.4, 0.8)
 STEPS = AS_IT_IS + 4
 ROUNDS = 3
+PLAIN_LOOP = "by a plain loop"
+Loop = Callable[[list[nn.Module], Split, Config], object]
 
 
 def main() -> int:
@@ -74,7 +79,7 @@ def check_model(overrides: list[str]) -> int:
     for name, of_name in times.items():
         print(f"an epoch of {n} members, {name}: {of_name:.2f} s")
     ours = times["as one program" if way.fused else "one by one"]
-    print(f"{times['by a plain loop'] / ours:.2f} times as fast as a plain loop")
+    print(f"{times[PLAIN_LOOP] / ours:.2f} times as fast as a plain loop")
     members = config.study.n_trials * config.study.seeds
     seconds_of_study = ours * config.train.epochs * members / n
     print(f"the search of a study, {members} trainings: about {seconds_of_study / 60:.1f} minutes")
@@ -90,30 +95,39 @@ def read_config(arguments: list[str]) -> Config:
     return typed_config(job_config(compose(typed.overrides, typed.places)))
 
 
-def measure_speeds(config: Config, data: Data, way: Way) -> dict[str, float]:
+def measure_speeds(
+    config: Config, data: Data, way: Way, loops: Mapping[str, Loop] | None = None
+) -> dict[str, float]:
     """Return the seconds that each way takes for a generation's epoch, evaluations not included."""
     n_trials, device = config.study.generation, data.train.targets.device
     rates = [0.8 * i / n_trials for i in range(n_trials)]
     settings = [setting_of(config, {"dropout": rate}, data, way.zero) for rate in rates]
-    ways = {"one by one": replace(way, kind="plain")} | (
-        {"as one program": FUSED} if way.fused else {}
-    )
+    plain = replace(way, kind="plain")
+    ways = {"one by one": plain} | ({"as one program": FUSED} if way.fused else {})
     samples = first_samples(data.train, STEPS * config.train.batch_size)
     seeds = range(config.study.seeds)
-    populations = {
-        name: Population(settings, seeds, config.train, device, way=each)
-        for name, each in ways.items()
-    }
-    models = [one.build().to(device) for one in settings for _ in seeds]
-    works: dict[str, Callable[[], object]] = {
-        name: lambda members=members: members.train_epoch(samples, 0)  # type: ignore[misc]
-        for name, members in populations.items()
-    }
-    works["by a plain loop"] = lambda: train_serially(models, samples, config)
-    rounds = [[seconds_of(work, device) for work in works.values()] for _ in range(ROUNDS + 1)][1:]
+    works: dict[str, Callable[[], object]] = {}
+    with ExitStack() as populations:
+        for name, each in ways.items():
+            n_workers = most_workers(each, device)
+            population = populations.enter_context(
+                population_of(settings, seeds, config.train, device, each, n_workers, [samples])
+            )
+            works[name] = partial(population.train_epoch, samples, 0)
+        models = [one.build().to(device) for one in settings for _ in seeds]
+        for name, loop in (loops or {PLAIN_LOOP: train_serially}).items():
+            works[name] = partial(loop, models, samples, config)
+        medians = medians_of(list(works.values()), device, ROUNDS)
     scale = len(data.train) / len(samples)
-    medians = [scale * statistics.median(column) for column in zip(*rounds, strict=True)]
-    return dict(zip(works, medians, strict=True))
+    return {name: scale * median for name, median in zip(works, medians, strict=True)}
+
+
+def medians_of(
+    works: Sequence[Callable[[], object]], device: torch.device, rounds: int
+) -> list[float]:
+    """Time works in turns; return the median seconds of each, the first round dropped."""
+    times = [[seconds_of(work, device) for work in works] for _ in range(rounds + 1)][1:]
+    return [statistics.median(column) for column in zip(*times, strict=True)]
 
 
 def first_samples(split: Split, n: int) -> Split:

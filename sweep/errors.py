@@ -8,6 +8,7 @@ Exception
     DataDamaged         files that are not what they should be
   SweepFailed         no trial of a study gave a result                  exit code 1
   Differs             a fused population does not train as plain PyTorch does: it trains again
+  WorkerFailed        a process that trains some of its members failed: they train again in one
 BaseException
   Revoked             a study no longer waits for this job
 """
@@ -43,6 +44,10 @@ class Differs(Exception):
     def __init__(self, why: str, draws: tuple[str, ...] = ()) -> None:
         super().__init__(why)
         self.why, self.draws = why, draws
+
+
+class WorkerFailed(Exception):
+    """A process of several that train a population failed: all of it is trained again in one."""
 
 
 class Revoked(BaseException):

@@ -45,6 +45,7 @@ class Way:
     zero: bool = False  # whether rate 0 is built at 0, since there the model is another
     device: str = ""  # type of device and version of torch on which it was proven
     torch: str = ""
+    in_one_process: bool = False  # since one of several failed
 
     @property
     def fused(self) -> bool:

@@ -10,8 +10,8 @@ first epoch takes longer.
 import sys
 from dataclasses import replace
 
-from scripts.bench.timing import medians, rates
-from sweep.check import read_config, seconds_of
+from scripts.bench.timing import rates
+from sweep.check import medians_of, read_config, seconds_of
 from sweep.engine.device import pick_device
 from sweep.engine.population import Population
 from sweep.engine.setting import candidates_of
@@ -33,7 +33,7 @@ def main() -> None:
     ]
     works = [lambda one=one: one.train_epoch(data.train, 0) for one in members]
     first, first_compiled = (seconds_of(work, device) for work in works)
-    traced, compiled = medians(works, device, ROUNDS)
+    traced, compiled = medians_of(works, device, ROUNDS)
     assert members[1].engine.compiled
     print("| | an epoch traced, s | compiled, s | times as fast | compiling, s |")
     print("| --- | ---: | ---: | ---: | ---: |")

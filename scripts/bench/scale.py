@@ -13,7 +13,7 @@ import torch
 
 from scripts.bench import timing
 from scripts.bench.workload import WORKLOADS, digits
-from sweep.check import first_samples, read_config, train_serially
+from sweep.check import first_samples, medians_of, read_config, train_serially
 from sweep.engine.population import Population
 from sweep.engine.setting import setting_of
 from sweep.workload.data import Data
@@ -66,7 +66,7 @@ def times(data: Data, precision: str, key: str, value: int) -> tuple[float, floa
     # the loop's time is the sum of its members': a few of them are enough
     models = [one.build().to(device) for one in settings for _ in range(seeds)][:8]
     works = (lambda: members.train_epoch(part, 0)), (lambda: train_serially(models, part, config))
-    ours, loop = timing.medians(works, device, ROUNDS)
+    ours, loop = medians_of(works, device, ROUNDS)
     loop *= rates * seeds / len(models)
     print(f"| {key} | {value} | {rates * seeds} | {ours:.3f} | {loop:.3f} | x {loop / ours:.2f} |")
     return ours, loop

@@ -9,10 +9,11 @@ model and its loss are compiled by torch.compile, on a GPU with CUDA graphs.
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from multiprocessing import get_context
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,9 @@ from scripts.bench.timing import timed
 from scripts.bench.workload import Workload, batch, chosen, digits, evaluate, network, warm_up
 from sweep.workload.data import Data
 from sweep.workload.split import Split
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class CheapDropout(nn.Module):
@@ -110,8 +114,8 @@ def main() -> None:
             losses += map(one, work.rates)
 
 
-def in_processes(one: Callable[[float], float], shares: list[list[float]]) -> list[float]:
-    """Train each share of the rates in a process of its own; return the losses."""
+def in_processes(one: Callable[[T], R], shares: Sequence[Sequence[T]]) -> list[R]:
+    """Do each share of some works in a process of its own; return their results."""
     fork = get_context("fork")
     queue = fork.SimpleQueue()
     children = [fork.Process(target=lambda s=s: queue.put([*map(one, s)])) for s in shares]
@@ -120,7 +124,7 @@ def in_processes(one: Callable[[float], float], shares: list[list[float]]) -> li
     for child in children:
         child.join()
         assert child.exitcode == 0
-    return [loss for _ in children for loss in queue.get()]
+    return [result for _ in children for result in queue.get()]
 
 
 if __name__ == "__main__":

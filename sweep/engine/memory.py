@@ -22,15 +22,21 @@ def fits_in_memory(model: nn.Module, n_members: int, device: torch.device) -> bo
     return n_members * member_bytes(model) <= free_bytes(device) / PART
 
 
-def most_members(model: nn.Module, x: Inputs, config: TrainConfig) -> int:
-    """Return how many members of a model can be trained together on batches like x."""
+def most_members(
+    model: nn.Module, x: Inputs, config: TrainConfig, n_workers: int
+) -> tuple[int, int]:
+    """Return how many members of a model can be trained together on batches like x.
+
+    And in how many processes, n_workers at most, each of which takes a step of its own.
+    """
     try:
         with TensorWatch() as made:
             run_once(model.train(), x, config)
     except Exception:  # perhaps caused by the watch; training reports a real one
-        return sys.maxsize
-    room = free_bytes(device_of(x)) / PART - made.bytes
-    return max(1, int(room // member_bytes(model)))
+        return sys.maxsize, n_workers
+    room = free_bytes(device_of(x)) / PART
+    n_workers = max(1, min(n_workers, int(room / 2 // max(1, made.bytes))))
+    return max(1, int((room - n_workers * made.bytes) // member_bytes(model))), n_workers
 
 
 def member_bytes(model: nn.Module) -> int:

@@ -3,8 +3,8 @@
 Axes: P trials, S seeds, K = P * S members (trial by trial), B samples of a batch.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,8 +50,15 @@ class Population:
     def n_members(self) -> int:
         return self.engine.n_members
 
+    @property
+    def execution(self) -> dict[str, Any]:
+        """How the members are run."""
+        how = {"members_per_pass": self.engine.members_per_pass}
+        how |= {"compiled": True} if self.engine.compiled else {}
+        return how | ({"threads": torch.get_num_threads()} if self.device.type == "cpu" else {})
+
     def train_epoch(
-        self, data: Split, epoch: int, on_step: Callable[[], None] = lambda: None
+        self, data: Split, epoch: int, on_steps: Callable[[float], None] = lambda n: None
     ) -> Tensor:
         """Train one epoch, in each seed's own order of samples.
 
@@ -72,7 +79,7 @@ class Population:
                     x = augmented(data.augment, x, known[step])
                 losses = self.step(x, y, step, checked.get(step))
                 total += losses * data.share(rows).to(self.dtype).repeat(n_trials)
-                on_step()
+                on_steps(1)
             self._check_draws(before, training=True)
         self.engine.end_epoch()
         return total
@@ -139,14 +146,6 @@ class Population:
     def select(self, trials: Sequence[int]) -> None:
         """Continue with only these trials."""
         self.engine.select(trials)
-
-    def table(self, values: Tensor) -> list[list[float]]:
-        """Return a value of each member (K,) as P rows of S numbers."""
-        return values.view(-1, len(self.seeds)).tolist()
-
-    def n_steps(self, n: int) -> int:
-        """Return the number of steps of an epoch of n samples."""
-        return math.ceil(n / self.config.batch_size)
 
     def _batches(self, epoch: int, n: int) -> tuple[Sequence[Tensor], Tensor]:
         """Return the rows (S, B) of each step, and the steps' noise keys (n_steps, S)."""

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from sweep.command.config import TrainConfig
 from sweep.engine.attributes import changed_attribute, forward_attributes
@@ -29,7 +30,10 @@ from sweep.workload.data import Data
 from sweep.workload.inputs import Inputs, map_inputs
 from sweep.workload.split import Split
 
-CONVOLVED = 1 / 4  # if more of its products are convolutions, a model is not fused on a CPU
+# on a CPU a model is not fused if more of its multiplications are in convolutions, or if its
+# tensors are larger than this on average: what fusing saves are calls, and those cost little then
+CONVOLVED = 1 / 4
+LARGE = 300_000  # bytes
 
 
 def prove_way(some: Candidates, config: TrainConfig, data: Data, device: torch.device) -> Way:
@@ -64,8 +68,8 @@ def _show(some: Candidates, x: Inputs, config: TrainConfig, data: Data) -> None:
     """Raise Differs if the fused program is wrong or should not be used; x is a batch."""
     device = data.train.targets.device
     model = build_model(some.settings[-1], SEEDS[0], device, data.train.dtype)
-    if device.type == "cpu" and _convolutions(model, x, config) > CONVOLVED:
-        raise Differs("convolutions on a CPU are faster one by one")
+    if device.type == "cpu" and (why := _slower(model, x, config)):
+        raise Differs(why)
     if not fits_in_memory(model, 4 * len(some.settings) * len(SEEDS), device):
         raise Differs("the members of the proof do not fit in memory")
     exact = replace(config, precision="float32")  # that is, no products in bf16
@@ -170,33 +174,43 @@ def _double(split: Split) -> Split:
     return replace(split, dtype=torch.float64)
 
 
-def _convolutions(model: nn.Module, x: Inputs, config: TrainConfig) -> float:
-    """Return what part of a forward pass's multiplications is in convolutions."""
+def _slower(model: nn.Module, x: Inputs, config: TrainConfig) -> str:
+    """Say why a model is slower as one program on a CPU, if it is."""
     try:
-        with _Products() as products:
+        with _Watch() as seen:
             run_once(model.train(), x, config)
     except Exception:  # perhaps caused by the watch; what cannot be fused shows later
-        return 0.0
-    return products.convolved / max(1, products.all)
+        return ""
+    if seen.convolved > CONVOLVED * seen.products:
+        return "convolutions on a CPU are faster one by one"
+    if seen.bytes > LARGE * seen.tensors:
+        return "tensors this large are faster one by one on a CPU"
+    return ""
 
 
-class _Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts multiplications; a patch embedding (no overlapping windows) is a matrix product."""
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts multiplications, and tensors that are made and their bytes.
+
+    A patch embedding (no overlapping windows) is a matrix product.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.all = self.convolved = 0
+        self.products = self.convolved = self.tensors = self.bytes = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
+        tensors = [t for t in tree_leaves(made) if isinstance(t, Tensor)]
+        self.tensors += len(tensors)
+        self.bytes += sum(tensor.nbytes for tensor in tensors)
         name = func.overloadpacket.__name__
         if name == "convolution":
             (weight, _, stride), n = args[1:4], made.numel() * args[1][0].numel()
             window = list(weight.shape[2:])
-            self.all += n
+            self.products += n
             self.convolved += 0 if window == list(stride) and max(window) > 1 else n
         elif name in ("mm", "addmm", "bmm", "baddbmm"):
-            self.all += made.numel() * args[-1].shape[-2]
+            self.products += made.numel() * args[-1].shape[-2]
         return made
 
 

@@ -1,5 +1,6 @@
 """One population trained through all epochs, and measured after each."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -9,6 +10,7 @@ from torch import Tensor
 from sweep.command.config import Config
 from sweep.engine.objective import finish_outcomes, metric_of
 from sweep.engine.population import Population
+from sweep.engine.workers import Workers
 from sweep.jobs.claim import raise_if_revoked
 from sweep.jobs.halving import rungs, survivors
 from sweep.show.curves import Curves
@@ -23,7 +25,7 @@ MOST_SAMPLES = 10_000  # whose losses a job leaves one by one
 def train_epochs(
     config: Config,
     work: Work,
-    population: Population,
+    population: Population | Workers,
     data: Data,
     curves: Curves,
     folder: Path,
@@ -35,7 +37,7 @@ def train_epochs(
     training = list(range(len(work.trials)))  # the places of the trials still in training
     history: list[dict[str, Table]] = [{} for _ in training]
     for epoch in range(1, config.train.epochs + 1):
-        metrics = train_epoch(population, data, epoch, reporter)
+        metrics = train_epoch(population, data, epoch, config.train.batch_size, reporter)
         curves.log(epoch, metrics)
         for metric, table in metrics.items():
             for trial, row in zip(training, table, strict=True):
@@ -62,25 +64,30 @@ def is_halved(config: Config, work: Work) -> bool:
 
 
 def train_epoch(
-    population: Population, data: Data, epoch: int, reporter: Reporter
+    population: Population | Workers, data: Data, epoch: int, size: int, reporter: Reporter
 ) -> dict[str, Table]:
-    """Train for one epoch, counted from 1; return its metrics."""
-    part = population.n_members / population.n_steps(len(data.train))
-    on_loss = population.train_epoch(data.train, epoch - 1, lambda: reporter.advance(part))
+    """Train for one epoch, counted from 1, in batches of a size; return its metrics."""
+    part = population.n_members / math.ceil(len(data.train) / size)
+    on_loss = population.train_epoch(data.train, epoch - 1, lambda n: reporter.advance(n * part))
     return {
         **evaluate_epoch(population, data, epoch),
-        DROPOUT_ON: population.table(on_loss),
+        DROPOUT_ON: _table(population, on_loss),
     }
 
 
-def evaluate_epoch(population: Population, data: Data, epoch: int) -> dict[str, Table]:
+def evaluate_epoch(population: Population | Workers, data: Data, epoch: int) -> dict[str, Table]:
     """Evaluate every member, dropout off, on validation samples and as many training samples."""
     metrics = {}
     for part, split in (("val", data.val), ("train", data.train_part)):
         for name, values in population.evaluate(split, epoch).items():
             metrics[f"{part}_{name}"] = values
     metrics["gap"] = metrics["val_loss"] - metrics["train_loss"]
-    return {name: population.table(values) for name, values in metrics.items()}
+    return {name: _table(population, values) for name, values in metrics.items()}
+
+
+def _table(population: Population | Workers, values: Tensor) -> Table:
+    """Return a value of each member (K,) as P rows of S numbers."""
+    return values.view(-1, len(population.seeds)).tolist()
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,7 @@ class Tested:
     samples: dict[str, list[float]]  # loss ...: what each sample adds to the mean over seeds
 
 
-def test_members(population: Population, config: Config, data: Data) -> list[Tested]:
+def test_members(population: Population | Workers, config: Config, data: Data) -> list[Tested]:
     """Evaluate every trial on the test samples; sample by sample on validation if there are none.
 
     Of more than MOST_SAMPLES some are taken together.
@@ -101,7 +108,7 @@ def test_members(population: Population, config: Config, data: Data) -> list[Tes
     sums = population.evaluate_groups(taken, last, MOST_SAMPLES)
     name = metric_of(taken.targets, config.train)
     metrics = finish_outcomes(sums.sum(-1), name) if split is not None else {}
-    tables = {f"test_{metric}": population.table(values) for metric, values in metrics.items()}
+    tables = {f"test_{metric}": _table(population, values) for metric, values in metrics.items()}
     shares = sums[::2] / sums[1::2].sum(-1, keepdim=True) * sums.shape[-1]
     each = shares.view(2, -1, len(population.seeds), shares.shape[-1]).mean(2)  # (2, P, groups)
     places = {"loss": 0} if name == "rmse" or not sums[3].any() else {"loss": 0, name: 1}

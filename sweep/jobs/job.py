@@ -21,10 +21,10 @@ from sweep.engine.malloc import keep_freed
 from sweep.engine.memory import most_members
 from sweep.engine.objective import with_loss
 from sweep.engine.plain import build_model
-from sweep.engine.population import Population
 from sweep.engine.proof import prove_way
 from sweep.engine.setting import Setting, candidates_of, setting_of
-from sweep.errors import BadInput, Differs, Revoked, Unreachable, first_line
+from sweep.engine.workers import most_workers, population_of
+from sweep.errors import BadInput, Differs, Revoked, Unreachable, WorkerFailed, first_line
 from sweep.jobs.bisect import train_bisecting
 from sweep.jobs.claim import hold_claim
 from sweep.jobs.epochs import is_halved, test_members, train_epochs
@@ -113,13 +113,17 @@ def train_population(
             return _train_in_way(config, work, data, folder, way, reporter)
         except Differs as differs:
             way = way.plainly(differs.why, differs.draws)
+            again = f"member by member: {way.why}"
+        except WorkerFailed as failed:
+            way, again = replace(way, in_one_process=True), f"in one process: {failed}"
         except Exception as error:
             stop_if_asked()
             elsewhere = isinstance(error, OSError | Unreachable | torch.AcceleratorError)
             if elsewhere or not way.fused or len(work.trials) > 1:
                 raise
             way = way.plainly(f"as one program it fails: {first_line(error)}")
-        log.warning("trained again, member by member: %s", way.why)
+            again = f"member by member: {way.why}"
+        log.warning("trained again, %s", again)
         reporter.add_work(reporter.done - done)
 
 
@@ -145,37 +149,40 @@ def _train_in_way(
     """
     settings = [setting_of(config, trial.params, data, way.zero) for trial in work.trials]
     device = data.train.targets.device
-    n = _trials_in_memory(config, work, data, settings[0])
+    n, n_workers = _at_once(config, work, data, way, settings[0])
     if n < len(work.trials):
         log.info("trained in turns, %d trials at a time", n)
         turns = [work.trials[first : first + n] for first in range(0, len(work.trials), n)]
         parts = [replace(work, trials=trials) for trials in turns]
         trained = [_train_in_way(config, part, data, folder, way, reporter) for part in parts]
         return [result for part in trained for result in part]
-    population = Population(settings, work.seeds, config.train, device, way=way)
     runs = [Run(trial.params, trial.number, work.generation) for trial in work.trials]
-    study = folder.parent.parent
-    with Curves.begin_anew(study, runs, columns_of_study(study, config)) as curves:
-        history = train_epochs(config, work, population, data, curves, folder, reporter)
-        population.check(data.val)
-    tested = test_members(population, config, data) if work.test else []
-    execution = {"device": str(device), "members": len(settings) * len(work.seeds)}
-    execution |= {"members_per_pass": population.engine.members_per_pass}
-    execution |= {"compiled": True} if population.engine.compiled else {}
-    execution |= {"threads": torch.get_num_threads()} if device.type == "cpu" else {}
+    study, splits = folder.parent.parent, (data.train, data.train_part, data.val)
+    with population_of(
+        settings, work.seeds, config.train, device, way, n_workers, splits
+    ) as population:
+        with Curves.begin_anew(study, runs, columns_of_study(study, config)) as curves:
+            history = train_epochs(config, work, population, data, curves, folder, reporter)
+            population.check(data.val)
+        tested = test_members(population, config, data) if work.test else []
+        execution = {"device": str(device), "members": len(settings) * len(work.seeds)}
+        execution |= population.execution
     log.info("trained %s %s", execution, way)
     measured = [vars(one) for one in tested] or [{} for _ in history]
     pairs = zip(history, measured, strict=True)
     return [TrialResult(curves, **of, execution=execution, way=way) for curves, of in pairs]
 
 
-def _trials_in_memory(config: Config, work: Work, data: Data, one: Setting) -> int:
-    """Return how many trials fit in memory; trials that are halved stay together."""
-    if is_halved(config, work):
-        return len(work.trials)
+def _at_once(config: Config, work: Work, data: Data, way: Way, one: Setting) -> tuple[int, int]:
+    """Return how many trials fit in memory, and how many processes train them side by side.
+
+    Trials that are halved stay together.
+    """
     device = data.train.targets.device
     n_samples = min(config.train.batch_size, len(data.train))
     x, _ = data.train[torch.arange(n_samples, device=device)]
     model = build_model(one, work.seeds[0], device, data.train.dtype)
-    n_members = most_members(model, x, config.train)
-    return max(1, n_members // len(work.seeds))
+    n_members, n_workers = most_members(model, x, config.train, most_workers(way, device))
+    if is_halved(config, work):
+        return len(work.trials), n_workers
+    return max(1, n_members // len(work.seeds)), n_workers

@@ -234,6 +234,7 @@ def _learn_ways(
     """Note how trials were trained; a model that was once found to differ stays plain."""
     for params, way in trained:
         known = ways.setdefault(architecture(params), way)
-        if not way.fused and (known.fused or len(way.draws) > len(known.draws)):
+        more = len(way.draws) > len(known.draws) or way.in_one_process > known.in_one_process
+        if not way.fused and (known.fused or more):
             ways[architecture(params)] = way
     return ways

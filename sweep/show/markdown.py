@@ -3,8 +3,9 @@
 import os
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import optuna
 from omegaconf import OmegaConf
@@ -119,15 +120,18 @@ def report_text(answer: Answer) -> str:
 
 def trained_how(answer: Answer) -> str:
     """Say how many networks were trained as one program, on what, and how fast."""
-    ways = [
-        f"{way['members']} as one {'compiled ' if 'compiled' in way else ''}program "
-        f"on {way['device']}, {way['members_per_pass']} in a pass"
-        if way["kind"] == "fused"
-        else f"{way['members']} in lockstep on {way['device']}, one by one, since {way['why']}"
-        for way in answer.speed.ways
-    ]
+    ways = [_way_words(way) for way in answer.speed.ways]
     speed = answer.speed.member_epochs_per_second
     return f"Networks trained: {'; '.join(ways)}; {speed:.1f} of their epochs a second."
+
+
+def _way_words(way: Mapping[str, Any]) -> str:
+    if way["kind"] == "fused":
+        compiled = "compiled " if "compiled" in way else ""
+        program = f"{way['members']} as one {compiled}program on {way['device']}"
+        return f"{program}, {way['members_per_pass']} in a pass"
+    beside = f" side by side in {way['processes']} processes" if "processes" in way else ""
+    return f"{way['members']} one by one{beside} on {way['device']}, since {way['why']}"
 
 
 def comparison_table(answers: Sequence[Answer]) -> str:

@@ -1,0 +1,202 @@
+"""Trains members one by one, side by side in processes of one thread each.
+
+On a CPU two networks on a core each are up to twice as fast as one after another on both. What
+fails in a process is trained again in the one that forked it, and reported from there.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing.connection import wait
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sweep.command.config import TrainConfig
+from sweep.engine.forked import Forked, Steps, fork
+from sweep.engine.population import Population
+from sweep.engine.setting import Setting
+from sweep.errors import WorkerFailed
+from sweep.work import Way
+from sweep.workload.split import Split
+
+PATIENCE = 120.0  # seconds without a first step: a library's threads did not survive the fork
+
+
+def most_workers(way: Way, device: torch.device) -> int:
+    """Return how many processes may train side by side.
+
+    Where there is an accelerator, autograd has threads that do not survive a fork.
+    """
+    alone = way.fused or way.in_one_process or device.type != "cpu"
+    return 1 if alone or torch.accelerator.is_available() else torch.get_num_threads()
+
+
+@contextmanager
+def population_of(
+    settings: Sequence[Setting],
+    seeds: Sequence[int],
+    config: TrainConfig,
+    device: torch.device,
+    way: Way,
+    n_workers: int,
+    splits: Sequence[Split],
+) -> Iterator["Population | Workers"]:
+    """Give members that train in one process, or in as many as n_workers.
+
+    splits are known to the processes without being sent.
+    """
+    shares = equal_shares(len(settings), len(seeds), n_workers)
+    if len(shares) == 1 or 2 * len(shares) < n_workers:  # most cores would have nothing to do
+        yield Population(settings, seeds, config, device, way=way)
+        return
+
+    def share(trials: range, some: range) -> Population:
+        own = [settings[trial] for trial in trials]
+        return Population(own, [seeds[i] for i in some], config, device, way=way)
+
+    workers = Workers(len(settings), seeds, splits)
+    try:
+        for trials, some in shares:
+            workers.start(lambda t=trials, s=some: share(t, s), trials, some)  # type: ignore[misc]
+        yield workers
+    finally:
+        workers.end()
+
+
+def equal_shares(n_trials: int, n_seeds: int, n_workers: int) -> list[tuple[range, range]]:
+    """Cut trials and seeds into at most n_workers parts, the largest as small as can be.
+
+    Rates of a seed share their noise, so of equal cuts the one along the seeds is taken.
+    """
+
+    def largest(along_seeds: int) -> tuple[int, int]:
+        along_trials = min(n_trials, n_workers // along_seeds)
+        size = math.ceil(n_trials / along_trials) * math.ceil(n_seeds / along_seeds)
+        return size, -along_seeds
+
+    along_seeds = min(range(1, min(n_seeds, n_workers) + 1), key=largest)
+    along_trials = min(n_trials, n_workers // along_seeds)
+    return [
+        (trials, seeds)
+        for trials in _cut(n_trials, along_trials)
+        for seeds in _cut(n_seeds, along_seeds)
+    ]
+
+
+def _cut(n: int, parts: int) -> list[range]:
+    return [range(n * i // parts, n * (i + 1) // parts) for i in range(parts)]
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A process, and which part of a population is in it."""
+
+    process: Forked
+    trials: list[int]  # their places in the population
+    seeds: range
+
+    @property
+    def n_members(self) -> int:
+        return len(self.trials) * len(self.seeds)
+
+    def members(self, n_seeds: int) -> Tensor:
+        """Return the places of its members in the population."""
+        return torch.tensor(
+            [trial * n_seeds + seed for trial in self.trials for seed in self.seeds]
+        )
+
+
+class Workers:
+    """A population whose members are in several processes; each has whole trials of some seeds."""
+
+    def __init__(self, n_trials: int, seeds: Sequence[int], splits: Sequence[Split]) -> None:
+        self.n_trials, self.seeds, self.splits = n_trials, tuple(seeds), list(splits)
+        self.workers: list[Worker] = []
+
+    def start(self, make: Callable[[], Population], trials: range, seeds: range) -> None:
+        """Add a process that makes its part of the population."""
+        self.workers.append(Worker(fork(make, self.splits), list(trials), seeds))
+
+    def end(self) -> None:
+        """End the processes, whatever they do."""
+        for worker in self.workers:
+            worker.process.end()
+        self.workers = []
+
+    @property
+    def n_members(self) -> int:
+        return self.n_trials * len(self.seeds)
+
+    @property
+    def execution(self) -> dict[str, Any]:
+        """How the members are run."""
+        return {"members_per_pass": 1, "threads": 1, "processes": len(self.workers)}
+
+    def train_epoch(
+        self, data: Split, epoch: int, on_steps: Callable[[float], None] = lambda n: None
+    ) -> Tensor:
+        """Do what Population.train_epoch does."""
+        return self._joined(self._ask("train_epoch", data, epoch, on_steps=on_steps), 0)
+
+    def evaluate(self, data: Split, epoch: int = 0) -> dict[str, Tensor]:
+        """Do what Population.evaluate does."""
+        answers = self._ask("evaluate", data, epoch)
+        return {name: self._joined([one[name] for one in answers], 0) for name in answers[0]}
+
+    def evaluate_groups(self, data: Split, epoch: int, most: int) -> Tensor:
+        """Do what Population.evaluate_groups does."""
+        return self._joined(self._ask("evaluate_groups", data, epoch, most), 1)
+
+    def check(self, data: Split) -> None:
+        """Do nothing: each member is its plain model."""
+
+    def select(self, trials: Sequence[int]) -> None:
+        """Continue with only these trials; a process that has none of them ends."""
+        workers, self.workers, self.n_trials = self.workers, [], len(trials)
+        for worker in workers:
+            own = [place for place, trial in enumerate(worker.trials) if trial in trials]
+            if own:
+                places = [trials.index(worker.trials[place]) for place in own]
+                self.workers.append(replace(worker, trials=places))
+                worker.process.tell("select", own)
+            else:
+                worker.process.end()
+        self._answers()
+
+    def _joined(self, parts: Sequence[Tensor], axis: int) -> Tensor:
+        """Put the workers' parts of a tensor in the order of the population's members."""
+        shape = list(parts[0].shape)
+        shape[axis] = self.n_members
+        whole = parts[0].new_empty(shape)
+        for worker, part in zip(self.workers, parts, strict=True):
+            whole.index_copy_(axis, worker.members(len(self.seeds)), part)
+        return whole
+
+    def _ask(
+        self, what: str, data: Split, *more: Any, on_steps: Callable[[float], None] | None = None
+    ) -> list[Any]:
+        """Let each process call a method of its population; return the answers."""
+        known = next((i for i, split in enumerate(self.splits) if split is data), data)
+        for worker in self.workers:
+            worker.process.tell(what, known, *more)
+        return self._answers(on_steps)
+
+    def _answers(self, on_steps: Callable[[float], None] | None = None) -> list[Any]:
+        """Wait for all processes; if they tell of steps, for the first one not too long."""
+        waiting = {worker.process.pipe: worker for worker in self.workers}
+        silent, answers = set(waiting if on_steps else ()), dict[Forked, Any]()
+        while waiting:
+            ready = wait(list(waiting), PATIENCE if silent else None)
+            if not ready:
+                raise WorkerFailed(f"a process took no step in {PATIENCE:.0f} s")
+            for pipe in [pipe for pipe in waiting if pipe in ready]:
+                silent.discard(pipe)
+                said = waiting[pipe].process.answer()
+                if isinstance(said, Steps) and on_steps:
+                    on_steps(said.n * waiting[pipe].n_members / self.n_members)
+                else:
+                    answers[waiting.pop(pipe).process] = said
+        return [answers[worker.process] for worker in self.workers]

@@ -1,0 +1,115 @@
+"""A study whose members train side by side in processes, as a user sees it."""
+
+import json
+import os
+
+import pytest
+import torch
+from optuna.trial import TrialState
+
+from models.cnn import CNN
+from sweep.engine import workers
+from tests.conftest import DEVICE, load_study
+
+pytestmark = pytest.mark.skipif(DEVICE.type != "cpu", reason="several processes are for a CPU")
+TESTS = os.getpid()
+STUDY = ["model=cnn", "dropout=0.0,0.2,0.4"]
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    """Give a job two threads, and so two processes."""
+    n = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(n)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+@pytest.fixture
+def forked(monkeypatch):
+    """Return a list that gets an entry for each population that is begun in several processes."""
+    real, begun = workers.Workers.__init__, []
+
+    def init(self, *args):
+        begun.append(args)
+        real(self, *args)
+
+    monkeypatch.setattr(workers.Workers, "__init__", init)
+    return begun
+
+
+def found(folder):
+    """Return what was found for each trial."""
+    return [(t.params, t.value, t.intermediate_values) for t in load_study(folder).trials]
+
+
+def processes(folder):
+    """Return in how many processes the trials were trained."""
+    files = sorted(folder.glob("jobs/*/result.json"))
+    ends = [json.loads(file.read_text()) for file in files]
+    return {one["execution"].get("processes") for end in ends for one in end["results"]}
+
+
+def test_study_finds_what_it_finds_in_one_process(sweep, forked):
+    confirmed = [*STUDY, "study.confirm=true"]
+    mine = sweep(*confirmed)
+    assert len(forked) >= 2  # the search, and the looks of the confirmation
+    torch.set_num_threads(1)
+    alone = sweep(*confirmed, "study.name=alone")
+    assert found(mine) == found(alone)
+    answers = [json.loads((folder / "answer.json").read_text()) for folder in (mine, alone)]
+    assert answers[0]["confirmation"] == answers[1]["confirmation"]
+    assert processes(mine) == {2}
+    assert "side by side in 2 processes" in (mine / "report.md").read_text()
+
+
+def test_trials_that_are_halved_away_leave_their_processes(sweep, forked):
+    study = ["model=cnn", "dropout=0.0,0.1,0.2,0.3,0.4", "train.epochs=4", "study.prune=halving"]
+    mine = sweep(*study, "study.seeds=1")
+    assert len(forked) == 1
+    torch.set_num_threads(1)
+    assert found(mine) == found(sweep(*study, "study.seeds=1", "study.name=alone"))
+
+
+def broken(monkeypatch, fail):
+    real = CNN.forward
+
+    def forward(self, x):
+        fail(self)
+        return real(self, x)
+
+    monkeypatch.setattr(CNN, "forward", forward)
+
+
+def test_a_trial_that_fails_fails_alone(sweep, monkeypatch, forked):
+    whole = found(sweep(*STUDY, "study.name=whole"))
+    real = CNN.__init__
+
+    def init(self, config):
+        if config.dropout == 0.4 and torch.initial_seed() < 2:  # while it is trained, not checked
+            raise ArithmeticError("no luck")
+        real(self, config)
+
+    monkeypatch.setattr(CNN, "__init__", init)
+    trials = load_study(sweep(*STUDY)).trials
+    assert [t.state for t in trials] == [TrialState.COMPLETE] * 2 + [TrialState.FAIL]
+    assert trials[2].user_attrs["reason"] == "ArithmeticError: no luck"
+    assert [t.value for t in trials[:2]] == pytest.approx([v for _, v, _ in whole[:2]], rel=1e-4)
+
+
+def test_what_fails_in_a_process_only_is_trained_in_one(sweep, monkeypatch, forked):
+    def fail(self):
+        if os.getpid() != TESTS:
+            raise RuntimeError("a thread is gone")
+
+    told = []
+    monkeypatch.setattr("sweep.jobs.job.log.warning", lambda text, *args: told.append(text % args))
+    whole = found(sweep(*STUDY, "study.name=whole", "study.confirm=true"))
+    forked.clear()
+    broken(monkeypatch, fail)
+    folder = sweep(*STUDY, "study.confirm=true")
+    assert [v for _, v, _ in found(folder)] == pytest.approx([v for _, v, _ in whole], rel=1e-4)
+    assert told[-1] == "trained again, in one process: RuntimeError: a thread is gone"
+    assert len(forked) == 1  # what the first job found out, others know
