@@ -31,9 +31,9 @@ from sweep.workload.inputs import Inputs, map_inputs
 from sweep.workload.split import Split
 
 # on a CPU a model is not fused if more of its multiplications are in convolutions, or if its
-# tensors are larger than this on average: what fusing saves are calls, and those cost little then
+# tensors are large on average: what fusing saves are calls, and those cost little then
 CONVOLVED = 1 / 4
-LARGE = 300_000  # bytes
+LARGE = 75_000  # numbers of a tensor
 
 
 def prove_way(some: Candidates, config: TrainConfig, data: Data, device: torch.device) -> Way:
@@ -183,26 +183,26 @@ def _slower(model: nn.Module, x: Inputs, config: TrainConfig) -> str:
         return ""
     if seen.convolved > CONVOLVED * seen.products:
         return "convolutions on a CPU are faster one by one"
-    if seen.bytes > LARGE * seen.tensors:
+    if seen.numbers > LARGE * seen.tensors and not config.compile:
         return "tensors this large are faster one by one on a CPU"
     return ""
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts multiplications, and tensors that are made and their bytes.
+    """Counts multiplications, tensors that are made, and their numbers.
 
     A patch embedding (no overlapping windows) is a matrix product.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.products = self.convolved = self.tensors = self.bytes = 0
+        self.products = self.convolved = self.tensors = self.numbers = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
         tensors = [t for t in tree_leaves(made) if isinstance(t, Tensor)]
         self.tensors += len(tensors)
-        self.bytes += sum(tensor.nbytes for tensor in tensors)
+        self.numbers += sum(tensor.numel() for tensor in tensors)
         name = func.overloadpacket.__name__
         if name == "convolution":
             (weight, _, stride), n = args[1:4], made.numel() * args[1][0].numel()

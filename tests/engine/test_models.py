@@ -1,5 +1,7 @@
 """What every model in conf/model/ must do, those added later too; and the oracles of each."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import yaml
@@ -45,8 +47,8 @@ def population(name, rates, seeds, way=FUSED):
     return Population(settings, seeds, TrainConfig(batch_size=50), DEVICE, torch.float64, way)
 
 
-def setting(name, rate):
-    return Setting(build(name, rate), OptimizerNumbers(1e-3, 0.01))
+def setting(name, rate, **numbers):
+    return Setting(build(name, rate, **numbers), OptimizerNumbers(1e-3, 0.01))
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +138,24 @@ def test_it_is_proven_to_be_plain_pytorch(name, few):
     assert (way.kind, way.why) == (
         ("plain", "convolutions on a CPU are faster one by one") if on_cpu else ("fused", "")
     )
+
+
+@pytest.mark.skipif(DEVICE.type != "cpu", reason="they are slower as one program on a CPU only")
+def test_large_tensors_are_trained_one_by_one(digits32):
+    sizes = {"mlp": {"width": 1024}, "transformer": {}}
+    for name, size in sizes.items():
+        few, many = (TrainConfig(batch_size=n) for n in (16, 256))
+        some = Candidates(
+            [setting(name, rate, **size) for rate in (TINY, 0.4, 0.8)],
+            setting(name, 0, **size),
+            setting(name, TINY, **size),
+        )
+        ways = [
+            prove_way(some, config, digits32, DEVICE)
+            for config in (few, many, replace(many, compile=True))
+        ]
+        assert [way.kind for way in ways] == ["fused", "plain", "fused"]
+        assert ways[1].why == "tensors this large are faster one by one on a CPU"
 
 
 @every_model
