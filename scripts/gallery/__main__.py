@@ -16,7 +16,8 @@ from sweep.answer.answer import Answer, collect_answer
 from sweep.answer.gain import Gain
 from sweep.places import HOUSE
 from sweep.show import figure
-from sweep.show.sentences import interval_words, number, range_words, short
+from sweep.show.numbers import interval_words, number, short
+from sweep.show.sentences import range_words
 from sweep.show.table import markdown_table
 from sweep.study.storage import load_study, sqlite_url
 

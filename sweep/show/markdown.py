@@ -15,13 +15,8 @@ from sweep.answer.gain import Gain
 from sweep.command.config import differing_keys
 from sweep.files import write_whole
 from sweep.show import figure
-from sweep.show.sentences import (
-    answer_sentences,
-    number,
-    point_words,
-    range_words,
-    study_words,
-)
+from sweep.show.numbers import number
+from sweep.show.sentences import answer_sentences, point_words, range_words, study_words
 from sweep.show.table import (
     markdown_table,
     plain_table,

@@ -1,17 +1,15 @@
 """What a study found, in sentences for a stranger: what to do, how sure, whether it is worth it."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 from sweep.answer.answer import Answer
 from sweep.answer.best import Range
 from sweep.answer.confirmation import AtOtherRate
 from sweep.answer.gain import HELPS, HURTS, NO_EVIDENCE, Gain
-from sweep.answer.row import Measure
 from sweep.command.space import Number
+from sweep.show.numbers import interval_words, number, short, words
 
 ROUNDING = 1e-6  # relative: nobody speaks of less
-POINTS = " points"  # of percent
 FLAT = 0.5  # weight of a flat fit from which on a curve is not spoken of
 
 
@@ -55,11 +53,6 @@ def use_line(answer: Answer) -> str:
 
 def point_words(point: Mapping[str, Number]) -> str:
     return ", ".join(f"{key}: {short(value)}" for key, value in point.items())
-
-
-def short(value: Number) -> str:
-    """Write a number with as many digits as mean something."""
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _set_line(answer: Answer) -> list[str]:
@@ -171,39 +164,8 @@ def _difference(metric: str, value: float, low: float, high: float, more: str = 
     return f"{amount} {_side(value)} than without (95%: {interval}{more})"
 
 
-def interval_words(low: float, high: float, metric: str) -> str:
-    """Write both ends of an interval alike, and their unit once."""
-    first, last = (number(end, metric, max(abs(low), abs(high))) for end in (low, high))
-    return f"{first.removesuffix(POINTS)} to {last}"
-
-
 def _side(gained: float) -> str:
     return "lower" if gained >= 0 else "higher"
-
-
-def number(value: float, metric: str, beside: float | None = None) -> str:
-    """Write a difference of a metric, in points of percent if it is a part of one."""
-    if is_part(metric):
-        return f"{100 * value:.2f}{POINTS}"
-    return f"{value:.{decimals(value if beside is None else beside)}f}"
-
-
-def decimals(value: float) -> int:
-    """Return the decimals of a loss: four, or as many as its first two digits need."""
-    if not value or not math.isfinite(value):
-        return 4
-    first = math.floor(math.log10(abs(value)))
-    return 4 if -3 <= first < 1 else 1 - first if first < 0 else max(0, 3 - first)
-
-
-def is_part(metric: str) -> bool:
-    """Return whether a metric is a part of one, and shown in percent."""
-    return metric.rpartition("val_")[2].removeprefix("test_") not in ("loss", "rmse")
-
-
-def words(metric: str | None) -> str:
-    """Return a metric's name as people say it."""
-    return (metric or "").replace("_", " ")
 
 
 def _other_samples_line(answer: Answer) -> list[str]:
@@ -264,11 +226,3 @@ def _at_other_rate(there: AtOtherRate) -> str:
     if change.low is not None and change.high is not None:
         text += f" (99%: {interval_words(change.low, change.high, gain.metric)})"
     return text
-
-
-def plus_minus(measure: Measure, name: str = "loss") -> str:
-    """Return mean ± standard error of a metric."""
-    value = measure.best_mean
-    scale, digits, unit = (100, 2, "%") if is_part(name) else (1, decimals(value), "")
-    sem = "" if measure.sem is None else f" ± {scale * measure.sem:.{digits}f}"
-    return f"{scale * value:.{digits}f}{sem}{unit}"

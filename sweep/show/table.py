@@ -9,7 +9,7 @@ from sweep.answer.answer import Answer
 from sweep.answer.row import COMPLETE, Row
 from sweep.command.space import Number
 from sweep.files import write_whole
-from sweep.show.sentences import decimals, plus_minus, short, words
+from sweep.show.numbers import decimals, plus_minus, short, words
 
 WIDTH = 100  # of a terminal that a table fits
 LEFT_OUT = ("noise tax", "gap", "train loss", "seeds")  # first, where a table is too wide

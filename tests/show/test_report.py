@@ -18,7 +18,8 @@ from sweep.answer.best import Range, find_best
 from sweep.answer.gain import LOOKS, Gain
 from sweep.answer.row import searched_axes
 from sweep.places import CONF
-from sweep.show.sentences import answer_sentences, short
+from sweep.show.numbers import short
+from sweep.show.sentences import answer_sentences
 from sweep.workload import data
 from tests.conftest import job_folders, load_study
 
