@@ -109,7 +109,7 @@ def measure_speeds(
     works: dict[str, Callable[[], object]] = {}
     with ExitStack() as populations:
         for name, each in ways.items():
-            n_workers = most_workers(each, device)
+            n_workers = most_workers(each, config.train, device)
             population = populations.enter_context(
                 population_of(settings, seeds, config.train, device, each, n_workers, [samples])
             )

@@ -38,6 +38,13 @@ class Steps:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Stands for one of the splits that the process knows."""
+
+    i: int
+
+
+@dataclass(frozen=True)
 class Forked:
     """The process, as the one that forked it sees it."""
 
@@ -45,7 +52,7 @@ class Forked:
     pipe: Connection
 
     def tell(self, what: str, *args: Any) -> None:
-        """Let it call a method of its population; a whole number for data is that split's place."""
+        """Let it call a method of its population."""
         with suppress(OSError):  # that it died is seen when it is to answer
             _say(self.pipe, (what, *args))
 
@@ -114,8 +121,7 @@ def _answer_all(
     population: Population | None = None
     while True:
         what, *args = pickle.loads(pipe.recv_bytes())
-        if isinstance(args[0], int):
-            args[0] = splits[args[0]]
+        args = [splits[arg.i] if isinstance(arg, Place) else arg for arg in args]
         try:
             population = population or make()
             said = _done(population, what, args, Counter(pipe))

@@ -50,7 +50,6 @@ class Population:
     def n_members(self) -> int:
         return self.engine.n_members
 
-    @property
     def execution(self) -> dict[str, Any]:
         """How the members are run."""
         how = {"members_per_pass": self.engine.members_per_pass}

@@ -166,7 +166,7 @@ def _train_in_way(
             population.check(data.val)
         tested = test_members(population, config, data) if work.test else []
         execution = {"device": str(device), "members": len(settings) * len(work.seeds)}
-        execution |= population.execution
+        execution |= population.execution()
     log.info("trained %s %s", execution, way)
     measured = [vars(one) for one in tested] or [{} for _ in history]
     pairs = zip(history, measured, strict=True)
@@ -182,7 +182,9 @@ def _at_once(config: Config, work: Work, data: Data, way: Way, one: Setting) -> 
     n_samples = min(config.train.batch_size, len(data.train))
     x, _ = data.train[torch.arange(n_samples, device=device)]
     model = build_model(one, work.seeds[0], device, data.train.dtype)
-    n_members, n_workers = most_members(model, x, config.train, most_workers(way, device))
+    n_members, n_workers = most_members(
+        model, x, config.train, most_workers(way, config.train, device)
+    )
     if is_halved(config, work):
         return len(work.trials), n_workers
     return max(1, n_members // len(work.seeds)), n_workers

@@ -121,12 +121,13 @@ def trained_how(answer: Answer) -> str:
 
 
 def _way_words(way: Mapping[str, Any]) -> str:
+    n, where = way.get("processes", 1), f"on {way['device']}"
     if way["kind"] == "fused":
-        compiled = "compiled " if "compiled" in way else ""
-        program = f"{way['members']} as one {compiled}program on {way['device']}"
-        return f"{program}, {way['members_per_pass']} in a pass"
-    beside = f" side by side in {way['processes']} processes" if "processes" in way else ""
-    return f"{way['members']} one by one{beside} on {way['device']}, since {way['why']}"
+        program = "compiled program" if "compiled" in way else "program"
+        programs = f"one {program}" if n == 1 else f"{n} programs in as many processes"
+        return f"{way['members']} as {programs} {where}, {way['members_per_pass']} in a pass"
+    processes = "" if n == 1 else f" in {n} processes"
+    return f"{way['members']} one by one{processes} {where}, since {way['why']}"
 
 
 def comparison_table(answers: Sequence[Answer]) -> str:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,7 +98,7 @@ def test_numbers_are_those_of_one_process(n_workers, data):
     alone = Population(settings(Net, CONFIG, data, RATES), SEEDS, CONFIG, DEVICE, way=PLAIN)
     steps = []
     with several(Net, data, n_workers) as together:
-        made = together.execution.pop("processes", 1)
+        made = together.execution().pop("processes", 1)
         assert together.n_members == alone.n_members == 15
         assert made == len(equal_shares(5, 3, n_workers))
         for epoch, kept in enumerate(([0, 2, 3], [1, 2], None)):
@@ -141,20 +142,36 @@ def test_shares_are_as_equal_as_can_be():
 
 
 def test_few_members_leave_no_cores_idle(data):
-    with several(Net, data, 8, rates=RATES[:1]) as one:  # 3 of 8 cores would be busy
+    with several(Net, data, 13, rates=RATES[:1]) as one:  # 3 of 13 cores would be busy
         assert isinstance(one, Population)
-    with several(Net, data, 6, rates=RATES[:1]) as one:
-        assert one.execution == {"members_per_pass": 1, "threads": 1, "processes": 3}
+    with several(Net, data, 12, rates=RATES[:1]) as one:
+        assert one.execution() == {"members_per_pass": 1, "threads": 1, "processes": 3}
 
 
-def test_only_plain_members_on_a_cpu_are_side_by_side(monkeypatch):
+def test_members_are_side_by_side_where_threads_survive_a_fork(monkeypatch):
     torch.set_num_threads(2)
-    assert most_workers(PLAIN, torch.device("cpu")) == 2
-    assert most_workers(Way("plain", in_one_process=True), torch.device("cpu")) == 1
-    assert most_workers(Way("fused"), torch.device("cpu")) == 1
-    assert most_workers(PLAIN, torch.device("cuda")) == 1
+    cpu = torch.device("cpu")
+    assert most_workers(PLAIN, CONFIG, cpu) == most_workers(Way("fused"), CONFIG, cpu) == 2
+    assert most_workers(Way("plain", in_one_process=True), CONFIG, cpu) == 1
+    assert most_workers(Way("fused"), replace(CONFIG, compile=True), cpu) == 1
+    assert most_workers(PLAIN, CONFIG, torch.device("cuda")) == 1
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
-    assert most_workers(PLAIN, torch.device("cpu")) == 1
+    assert most_workers(PLAIN, CONFIG, cpu) == 1
+
+
+@pytest.mark.parametrize("n_workers", [2, 4])
+def test_fused_members_are_so_in_each_process(n_workers, data):
+    each = settings(h.Net, CONFIG, data, RATES)
+    alone = Population(each, SEEDS, CONFIG, DEVICE, way=Way("fused"))
+    with several(h.Net, data, n_workers, Way("fused")) as together:
+        for epoch in range(2):  # of 18 whole steps: traced after 16
+            mine, theirs = (one.train_epoch(data.train, epoch) for one in (together, alone))
+            torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-6)
+            if not epoch:
+                together.select([1, 4]), alone.select([1, 4])
+        together.check(data.val)
+        assert together.execution()["processes"] <= n_workers
+        assert together.execution()["members_per_pass"] < alone.engine.members_per_pass
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,20 @@ def test_study_finds_what_it_finds_in_one_process(sweep, forked):
     answers = [json.loads((folder / "answer.json").read_text()) for folder in (mine, alone)]
     assert answers[0]["confirmation"] == answers[1]["confirmation"]
     assert processes(mine) == {2}
-    assert "side by side in 2 processes" in (mine / "report.md").read_text()
+    assert "one by one in 2 processes on cpu, since" in (mine / "report.md").read_text()
+
+
+def test_members_that_are_fused_are_so_in_each_process(sweep, forked):
+    study = ["model=mlp", "model.width=16", "dropout=0.0,0.2,0.4", "train.epochs=4"]
+    mine = sweep(*study, "study.confirm=true", "data.n_train=600")
+    assert len(forked) >= 2 and processes(mine) == {2}
+    torch.set_num_threads(1)
+    alone = sweep(*study, "study.confirm=true", "data.n_train=600", "study.name=alone")
+    values = [[value for _, value, _ in found(folder)] for folder in (mine, alone)]
+    assert values[0] == pytest.approx(values[1], rel=1e-4)
+    report = (mine / "report.md").read_text()
+    assert "6 as 2 programs in as many processes on cpu, 3 in a pass" in report
+    assert "6 as one program on cpu, 6 in a pass" in (alone / "report.md").read_text()
 
 
 def test_trials_that_are_halved_away_leave_their_processes(sweep, forked):
