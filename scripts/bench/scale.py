@@ -14,8 +14,9 @@ import torch
 from scripts.bench import timing
 from scripts.bench.workload import WORKLOADS, digits
 from sweep.check import first_samples, medians_of, read_config, train_serially
-from sweep.engine.population import Population
+from sweep.engine.population import FUSED
 from sweep.engine.setting import setting_of
+from sweep.engine.workers import most_workers, population_of
 from sweep.workload.data import Data
 
 matplotlib.use("agg")
@@ -62,11 +63,15 @@ def times(data: Data, precision: str, key: str, value: int) -> tuple[float, floa
     config = read_config([f"model.width={width}", f"train.precision={precision}"])
     device, part = data.train.targets.device, first_samples(data.train, n)
     settings = [setting_of(config, {"dropout": rate}, data) for rate in timing.rates(rates)]
-    members = Population(settings, range(seeds), config.train, device)
     # the loop's time is the sum of its members': a few of them are enough
     models = [one.build().to(device) for one in settings for _ in range(seeds)][:8]
-    works = (lambda: members.train_epoch(part, 0)), (lambda: train_serially(models, part, config))
-    ours, loop = medians_of(works, device, ROUNDS)
+    n, seen = most_workers(FUSED, config.train, device), range(seeds)
+    with population_of(settings, seen, config.train, device, FUSED, n, [part]) as members:
+        works = (
+            lambda: members.train_epoch(part, 0),
+            lambda: train_serially(models, part, config),
+        )
+        ours, loop = medians_of(works, device, ROUNDS)
     loop *= rates * seeds / len(models)
     print(f"| {key} | {value} | {rates * seeds} | {ours:.3f} | {loop:.3f} | x {loop / ours:.2f} |")
     return ours, loop

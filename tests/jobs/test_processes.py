@@ -9,7 +9,9 @@ from optuna.trial import TrialState
 
 from models.cnn import CNN
 from sweep.engine import workers
+from sweep.work import Way
 from tests.conftest import DEVICE, load_study
+from tests.engine.test_hazards import wrong_layers
 
 pytestmark = pytest.mark.skipif(DEVICE.type != "cpu", reason="several processes are for a CPU")
 TESTS = os.getpid()
@@ -76,6 +78,20 @@ def test_members_that_are_fused_are_so_in_each_process(sweep, forked):
     report = (mine / "report.md").read_text()
     assert "6 as 2 programs in as many processes on cpu, 3 in a pass" in report
     assert "6 as one program on cpu, 6 in a pass" in (alone / "report.md").read_text()
+
+
+def test_program_that_errs_in_a_process_is_trained_one_by_one(sweep, monkeypatch, forked):
+    study = ["model=mlp", "model.width=16", "dropout=0.0,0.2,0.4"]
+    true = [value for _, value, _ in found(sweep(*study, "study.name=true"))]
+    told = []
+    monkeypatch.setattr("sweep.jobs.job.log.warning", lambda text, *args: told.append(text % args))
+    fused = Way("fused", device="cpu", torch=torch.__version__)
+    monkeypatch.setattr("sweep.jobs.job.prove_way", lambda *args: fused)
+    wrong_layers(monkeypatch)
+    forked.clear()
+    assert [value for _, value, _ in found(sweep(*study))] == pytest.approx(true, rel=1e-4)
+    assert told[0].startswith("trained again, member by member: the loss would differ")
+    assert len(forked) == 2
 
 
 def test_trials_that_are_halved_away_leave_their_processes(sweep, forked):
