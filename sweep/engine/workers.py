@@ -1,8 +1,8 @@
 """Trains a population on a CPU in parts, side by side in processes of one thread each.
 
-Two networks on a core each are up to twice as fast as one after another on both, and two programs of
-half the members up to a tenth faster than one of all. What fails in a process is trained again in the
-one that forked it, and reported from there.
+Two networks on a core each are up to twice as fast as one after another on both, and two programs
+of half the members up to a tenth faster than one of all. What fails in a process is trained again
+in the one that forked it, and reported from there.
 """
 
 import math
