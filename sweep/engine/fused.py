@@ -21,7 +21,7 @@ from sweep.engine.optimizer import StackedOptimizer
 from sweep.engine.plain import build_model, run_once
 from sweep.engine.schedule import Schedule
 from sweep.engine.setting import Setting
-from sweep.engine.traced import Function, Program
+from sweep.engine.traced import EVALUATIONS, Function, Program
 from sweep.engine.vmapped import Skeleton
 from sweep.errors import Differs
 from sweep.workload.inputs import Inputs, map_inputs
@@ -150,7 +150,8 @@ class Fused:
             self.skeleton.losses(one, other, self.rates[:n_seeds], {}, x, y)
         lower_layers(self.skeleton.module)
         bound = bound_of(self.config, self.dtype) if self.config.compile else None
-        self.training, self.evaluation = Program(self.training, bound), Program(self.evaluation)
+        self.training = Program(self.training, bound)
+        self.evaluation = Program(self.evaluation, as_it_is=EVALUATIONS)
         members_per_pass = max(1, LARGEST // made.largest) if on_cpu else sys.maxsize
         n_trials = self.n_members // n_seeds
         return n_seeds * math.ceil(n_trials / math.ceil(n_trials / members_per_pass))

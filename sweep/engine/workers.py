@@ -26,12 +26,16 @@ from sweep.workload.split import Split
 IDLE = 4  # of so many cores all but one may be idle; more are of use to a single process
 PATIENCE = 120.0  # seconds without a first step: a library's threads did not survive the fork
 
+if not torch.accelerator.is_available():
+    # autograd starts its threads, which do not survive a fork, in its first backward pass; there
+    # are none unless some tracer has registered devices by then
+    torch.zeros((), requires_grad=True).backward()  # type: ignore[no-untyped-call]
+
 
 def most_workers(way: Way, config: TrainConfig, device: torch.device) -> int:
     """Return how many processes may train side by side.
 
-    Where there is an accelerator, autograd has threads that do not survive a fork, and so has a
-    compiler.
+    Where there is an accelerator, autograd has threads, and so has a compiler everywhere.
     """
     alone = way.in_one_process or config.compile or device.type != "cpu"
     return 1 if alone or torch.accelerator.is_available() else torch.get_num_threads()
