@@ -25,9 +25,8 @@ from sweep.errors import Differs, WorkerFailed, named_line
 from sweep.workload.split import Split
 
 OFTEN = 0.2  # seconds between two tellings of steps
-PR_SET_PDEATHSIG = (
-    1  # of Linux' prctl: which signal a process gets when the one that forked it ends
-)
+STOPS = (signal.SIGINT, signal.SIGTERM)
+PR_SET_PDEATHSIG = 1  # of Linux' prctl: the signal that a process gets when its parent ends
 
 
 @dataclass(frozen=True)
@@ -79,22 +78,35 @@ class Forked:
 
 
 def fork(make: Callable[[], Population], splits: Sequence[Split]) -> Forked:
-    """Fork a process that makes a population once it is told to do something."""
-    ours, theirs = Pipe()
-    parent = os.getpid()
+    """Fork a process that makes a population once it is told to do something.
+
+    Raises WorkerFailed if the system has no more processes or files.
+    """
     _flush()  # or it would be written twice
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of threads, which it does not use
-        pid = os.fork()
-    if not pid:
-        _serve(parent, theirs, make, splits)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # whose handlers are the parent's
+    try:
+        ours, theirs = Pipe()
+        parent, pid = os.getpid(), _fork()
+        if not pid:
+            _serve(parent, theirs, make, splits)
+    except OSError as error:
+        raise WorkerFailed(named_line(error)) from None
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     theirs.close()
     return Forked(pid, ours)
 
 
+def _fork() -> int:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads, which it does not use
+        return os.fork()
+
+
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        with suppress(AttributeError, OSError, ValueError):  # of a stream that is not there
+            stream.flush()
 
 
 # ---- in the forked process
@@ -106,6 +118,7 @@ def _serve(
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal, which its parent hears
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         torch.set_num_threads(1)  # those of the parent are not here
         gc.freeze()  # what the parent made is its own to take down

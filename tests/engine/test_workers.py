@@ -184,6 +184,17 @@ def test_failure_of_a_process_is_told_and_leaves_none(model, why, data, monkeypa
         members.train_epoch(data.train, 0)
 
 
+def test_a_system_without_more_processes_is_told(data, monkeypatch):
+    def fork():
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", fork)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    with pytest.raises(WorkerFailed, match="temporarily unavailable"), several(Net, data, 2):
+        pass
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+
+
 def test_what_differs_in_a_process_differs(data):
     with pytest.raises(Differs, match="it is another") as found, several(Unlike, data, 2) as some:
         some.train_epoch(data.train, 0)
