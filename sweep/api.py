@@ -73,6 +73,8 @@ def find(
             if not (train is val is test is None):
                 splits = _splits(train, val, test)
                 lines += _arrays_lines(stack.enter_context(hold_arrays(splits)), settings)
+            elif data is None and not any(line.startswith("data=") for line in settings):
+                _say("data: mnist, as no samples and no data are given")
             given = {"data": data, "dropout": _rates(dropout), "train.loss": _loss_path(loss)}
             lines += [f"{key}={value}" for key, value in given.items() if value is not None]
             lines += settings

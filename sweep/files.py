@@ -1,10 +1,13 @@
-"""Files that are written whole or not at all, and errors that name theirs."""
+"""Files that are written whole or not at all, errors that name theirs, and locks."""
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
+
+_locked: list[IO[str]] = []
 
 
 @contextmanager
@@ -30,6 +33,30 @@ def naming(path: Path) -> Iterator[None]:
         if error.errno and not error.filename:
             error.filename = str(path)
         raise
+
+
+@contextmanager
+def lock(path: Path, wait: bool) -> Iterator[IO[str]]:
+    """Lock a file; raise BlockingIOError if another process has, unless it is waited for.
+
+    The lock ends with this process: what it forks, and may live on, has no part in it.
+    """
+    with path.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        _locked.append(file)
+        try:
+            yield file
+        finally:
+            _locked.remove(file)
+            fcntl.flock(file, fcntl.LOCK_UN)  # one that is just being forked has it still
+
+
+def _close_locked() -> None:
+    for file in _locked:
+        file.close()
+
+
+os.register_at_fork(after_in_child=_close_locked)
 
 
 def write_whole(path: Path, text: str) -> None:

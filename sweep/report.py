@@ -45,9 +45,12 @@ def report_again(arguments: list[str]) -> int:
     study = load_study(url, folder, alone=not rest)
     check_untouched(study, folder, url if rest else None)
     check_described(study, folder)
-    trained = [trial.user_attrs.get("trained") for trial in study.get_trials(deepcopy=False)]
-    if not any(trained):
-        print(f"{folder.name}: no trial is finished yet")
+    trials = study.get_trials(deepcopy=False)
+    if not any(trial.user_attrs.get("trained") for trial in trials):
+        print(f"{folder.name}: no trial is trained to its end yet")
+        for trial in trials:
+            if reason := trial.user_attrs.get("reason"):
+                print(f"trial {trial.number} (rate {trial.params['dropout']:g}): {reason}")
         return 0
     folder.mkdir(parents=True, exist_ok=True)
     with reading_records(study, folder, url if rest else None):

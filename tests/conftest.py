@@ -15,6 +15,7 @@ from torch import nn
 
 from sweep.command.flags import Places
 from sweep.command.program import multirun
+from sweep.engine import workers
 from sweep.engine.noise import Noise
 from sweep.engine.site import Alone, Sites
 from sweep.jobs.results import Results
@@ -63,6 +64,23 @@ def sweep(tmp_path, monkeypatch) -> Callable[..., Path]:
         return studies[-1]
 
     return run
+
+
+@pytest.fixture
+def no_fork_is_left(monkeypatch):
+    """See that each process that trains a part of a population has ended in the end."""
+    real, pids = workers.fork, []
+
+    def fork(*args):
+        process = real(*args)
+        pids.append(process.pid)
+        return process
+
+    monkeypatch.setattr(workers, "fork", fork)
+    yield
+    for pid in pids:
+        with pytest.raises(ChildProcessError):  # it was waited for
+            os.waitpid(pid, os.WNOHANG)
 
 
 def load_study(folder: Path) -> optuna.Study:

@@ -26,6 +26,7 @@ class Range:
     islands: tuple[tuple[Number, Number], ...]  # ends of each, both in it
     edge: str | None  # "low" or "high": the bound of the search that cuts it off
     values: tuple[Number, ...] | None  # each of them where a list was searched
+    whole: bool = False  # whether that is all that was searched
 
     @property
     def low(self) -> Number:
@@ -226,4 +227,7 @@ def _range(axis: Axis, values: Sequence[Number], inside: NDArray[np.intp]) -> Ra
             edge = "low"
         if chosen[-1] == max(axis.ends):
             edge = "high"
-    return Range(tuple(islands), edge, tuple(chosen) if axis.values else None)
+    if axis.values:
+        return Range(tuple(islands), edge, tuple(chosen), set(chosen) == set(axis.values))
+    whole = len(islands) == 1 and islands[0] == (min(axis.ends), max(axis.ends))
+    return Range(tuple(islands), edge, None, whole)

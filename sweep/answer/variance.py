@@ -10,6 +10,7 @@ from statistics import fmean, median, stdev
 import numpy as np
 
 STEEPEST = 1000  # a wall beside a bottom
+ROUNDED = 1e-12  # relative: what the arithmetic makes of no noise at all
 EVEN = 5  # noises by which levels may differ before the highest count as a wall
 
 
@@ -38,7 +39,8 @@ def paired_noise(rows: Sequence[Mapping[int, float]]) -> float:
     values = np.array([value for _, _, value in cells])
     fitted, _, rank, _ = np.linalg.lstsq(design, values, rcond=None)
     left = len(cells) - int(rank)
-    return math.sqrt(((values - design @ fitted) ** 2).sum() / left) if left > 0 else 0.0
+    noise = math.sqrt(((values - design @ fitted) ** 2).sum() / left) if left > 0 else 0.0
+    return noise if noise > ROUNDED * abs(values).max() else 0.0
 
 
 def steepness(rows: Sequence[Mapping[int, float]]) -> np.ndarray:

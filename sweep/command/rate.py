@@ -14,7 +14,7 @@ def is_rate(key: str) -> bool:
 
 
 def check_rate(key: str, rate: float) -> None:
-    hint = "; a comma makes a list: use a point" if rate > 1 else ""
+    hint = "; a comma makes a list: use a point" if rate > 1 and rate == int(rate) else ""
     require(0 <= rate < 1, key, rate, f"a rate must be at least 0 and below 1{hint}")
 
 

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
@@ -68,13 +69,40 @@ class Forked:
             raise said
         return said
 
+    def used(self) -> int:
+        """Return how much of a processor it has used so far, in ticks; raise if it has died."""
+        state, *numbers = _stat(self.pid)
+        if state == "Z":
+            raise WorkerFailed("a process died")
+        return sum(map(int, numbers[10:12]))
+
     def end(self) -> None:
-        """End it, whatever it does."""
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+        """End it and all that it has started, whatever they do."""
+        for pid in [self.pid, *_descendants(self.pid)]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         with suppress(ChildProcessError):
             os.waitpid(self.pid, 0)
         self.pipe.close()
+
+
+def _stat(pid: int) -> list[str]:
+    """Return what Linux says of a process, from its state on; see proc(5)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ["Z"]
+
+
+def _descendants(pid: int) -> list[int]:
+    own = [int(child) for file in _children(pid) for child in file.split()]
+    return own + [other for child in own for other in _descendants(child)]
+
+
+def _children(pid: int) -> list[str]:
+    with suppress(OSError):
+        return [file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/children")]
+    return []
 
 
 def fork(make: Callable[[], Population], splits: Sequence[Split]) -> Forked:

@@ -161,7 +161,7 @@ def classes_second(outputs: Tensor, targets: Tensor, config: TrainConfig) -> Ten
 def class_axes(outputs: Tensor, targets: Tensor) -> list[int]:
     """Return which of the second and the last axis of outputs the targets may lack."""
     shape = list(outputs.shape)
-    axes = sorted({1, len(shape) - 1} - {0})
+    axes = sorted({1, len(shape) - 1}) if len(shape) > 1 else []
     return [axis for axis in axes if shape[:axis] + shape[axis + 1 :] == list(targets.shape)]
 
 

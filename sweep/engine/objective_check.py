@@ -64,6 +64,8 @@ def _check_own_loss(outputs: Tensor, targets: Tensor, config: TrainConfig) -> No
     key = f"train.loss={config.loss}"
     try:
         loss = own_loss(str(config.loss))(outputs, targets)
+    except BadInput:
+        raise
     except Exception as error:
         raise BadInput(f"{key}: {first_line(error)}") from error
     shapes = (len(targets),), tuple(targets.shape)

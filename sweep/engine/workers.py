@@ -24,7 +24,8 @@ from sweep.work import Way
 from sweep.workload.split import Split
 
 IDLE = 4  # of so many cores all but one may be idle; more are of use to a single process
-PATIENCE = 120.0  # seconds without a first step: a library's threads did not survive the fork
+CHECKED = 5.0  # seconds between two looks at a process that says nothing
+IDLE_LOOKS = 3  # so many without any work: it waits for threads that did not survive the fork
 
 if not torch.accelerator.is_available():
     # autograd starts its threads, which do not survive a fork, in its first backward pass; there
@@ -164,15 +165,16 @@ class Workers:
 
     def select(self, trials: Sequence[int]) -> None:
         """Continue with only these trials; a process that has none of them ends."""
-        workers, self.workers, self.n_trials = self.workers, [], len(trials)
-        for worker in workers:
+        left = []
+        for worker in self.workers:
             own = [place for place, trial in enumerate(worker.trials) if trial in trials]
             if own:
                 places = [trials.index(worker.trials[place]) for place in own]
-                self.workers.append(replace(worker, trials=places))
+                left.append(replace(worker, trials=places))
                 worker.process.tell("select", own)
             else:
                 worker.process.end()
+        self.workers, self.n_trials = left, len(trials)
         self._answers()
 
     def _joined(self, parts: Sequence[Tensor], axis: int) -> Tensor:
@@ -194,18 +196,34 @@ class Workers:
         return self._answers(on_steps)
 
     def _answers(self, on_steps: Callable[[float], None] | None = None) -> list[Any]:
-        """Wait for all processes; if they tell of steps, for the first one not too long."""
+        """Wait for all processes; raise WorkerFailed if one has died or does nothing."""
         waiting = {worker.process.pipe: worker for worker in self.workers}
-        silent, answers = set(waiting if on_steps else ()), dict[Forked, Any]()
+        answers, idle = dict[Forked, Any](), IdleLooks()
         while waiting:
-            ready = wait(list(waiting), PATIENCE if silent else None)
+            ready = wait(list(waiting), CHECKED)
             if not ready:
-                raise WorkerFailed(f"a process took no step in {PATIENCE:.0f} s")
+                idle.look([worker.process for worker in waiting.values()])
             for pipe in [pipe for pipe in waiting if pipe in ready]:
-                silent.discard(pipe)
                 said = waiting[pipe].process.answer()
                 if isinstance(said, Steps) and on_steps:
                     on_steps(said.n * waiting[pipe].n_members / self.n_members)
                 else:
                     answers[waiting.pop(pipe).process] = said
         return [answers[worker.process] for worker in self.workers]
+
+
+class IdleLooks:
+    """Counts in how many looks, one after another, a process was seen to do nothing."""
+
+    def __init__(self) -> None:
+        self.used: dict[Forked, int] = {}
+        self.idle: dict[Forked, int] = {}
+
+    def look(self, processes: Sequence[Forked]) -> None:
+        """Raise WorkerFailed if one of the processes has died, or does nothing for too long."""
+        for process in processes:
+            used = process.used()
+            same = used == self.used.get(process)
+            self.used[process], self.idle[process] = used, same * (self.idle.get(process, 0) + 1)
+            if self.idle[process] >= IDLE_LOOKS:
+                raise WorkerFailed("a process waits for what is not there")

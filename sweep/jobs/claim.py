@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sweep.errors import Revoked
+from sweep.files import lock
 
 FILE = "claim"
 
@@ -18,8 +19,7 @@ FILE = "claim"
 @contextmanager
 def hold_claim(folder: Path) -> Iterator[None]:
     """Hold the lock of a job's folder; raise Revoked if it was revoked."""
-    with (folder / FILE).open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with lock(folder / FILE, wait=True):
         raise_if_revoked(folder)
         yield
 

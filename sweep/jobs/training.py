@@ -233,8 +233,9 @@ def _learn_ways(
 ) -> dict[str, Way]:
     """Note how trials were trained; a model that was once found to differ stays plain."""
     for params, way in trained:
-        known = ways.setdefault(architecture(params), way)
-        more = len(way.draws) > len(known.draws) or way.in_one_process > known.in_one_process
-        if not way.fused and (known.fused or more):
-            ways[architecture(params)] = way
+        known = ways.get(architecture(params), way)
+        alone = known.in_one_process or way.in_one_process
+        if not way.fused and (known.fused or len(way.draws) > len(known.draws)):
+            known = way
+        ways[architecture(params)] = replace(known, in_one_process=alone)
     return ways

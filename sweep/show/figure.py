@@ -1,14 +1,16 @@
 """The pictures of a study: the loss over the rate, while it trained, and what it is made of."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from sweep.answer.answer import Answer
+from sweep.answer.row import Row
 from sweep.files import whole_file
 from sweep.show.sentences import study_words
 
+LOGARITHMIC = 5  # times the lowest loss: a log axis then has two labels at least
 SEMS = 2  # half the height of a bar or band
 VAL, TRAIN, GAP = "tab:orange", "tab:blue", "tab:red"
 SET = "cannot be told from\nthe best (95%)"
@@ -127,19 +129,30 @@ def _while_training(answer: Answer, axes: Any) -> None:
     from matplotlib import colormaps
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    rows = answer.trained
-    shown = {row.rate: row for row in (rows[0], answer.nearest_row(), rows[-1])}
+    rows, nearest = answer.trained, answer.nearest_row()
+    ends = (rows[0].rate, rows[-1].rate)
+    alike = [row for row in rows if row.rate in ends and row.seeds != nearest.seeds]
+    alike += [row for row in rows if row.rate in ends and row.seeds == nearest.seeds]
+    shown = {row.rate: row for row in (*alike, nearest)}  # those of the same seeds, if there are
+    lowest, highest = _ends_of_curves(shown.values())
     for place, (rate, row) in enumerate(sorted(shown.items())):
         color = colormaps["viridis"](0.85 * place / max(1, len(shown) - 1))
         for name, style in (("val_loss", "-"), ("train_loss", "--")):
             values = row.curves[name]
             label = f"rate {rate:.3g}, {'validation' if name == 'val_loss' else 'training'}"
             axes.plot(range(1, len(values) + 1), values, style, color=color, lw=1.2, label=label)
-    axes.set(xlabel="epoch", ylabel="loss, dropout off", yscale="log", title="rates while training")
+    axes.set(xlabel="epoch", ylabel="loss, dropout off", title="rates while training")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    for axis in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-        axis(FuncFormatter(lambda value, _: f"{value:.2g}" if _is_round(value) else ""))
+    if highest > LOGARITHMIC * lowest > 0:
+        axes.set(yscale="log")
+        for axis in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            axis(FuncFormatter(lambda value, _: f"{value:.2g}" if _is_round(value) else ""))
     _legend_below(axes, len(shown))
+
+
+def _ends_of_curves(rows: Iterable[Row]) -> tuple[float, float]:
+    values = [v for row in rows for name in ("val_loss", "train_loss") for v in row.curves[name]]
+    return min(values), max(values)
 
 
 def _is_round(value: float) -> bool:

@@ -74,7 +74,8 @@ def surer_line(answer: Answer) -> list[str]:
 NOTES = """Losses and errors are means over seeds after the last epoch, ± their standard error, with
 dropout off, less what their seeds cost or gain whatever is trained. Training loss is taken on as
 many training samples as there are validation samples; gap is validation less training, noise tax
-the training loss with dropout on less off. `*` marks what cannot be told from the best. Outside it
+the loss that the last epoch minimised, with dropout on and its weights still moving, less the
+training loss after it. `*` marks what cannot be told from the best. Outside it
 a rate overfits or underfits, by the larger part of what it loses against the best rate on the
 fitted curves: training, or gap. A gain that passed its test early is on average overstated a
 little (by 13% where it is one standard deviation of the pairs): quote its interval."""

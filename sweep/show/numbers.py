@@ -16,8 +16,8 @@ def short(value: Number) -> str:
 def number(value: float, metric: str, beside: float | None = None) -> str:
     """Write a difference of a metric, in points of percent if it is a part of one."""
     if is_part(metric):
-        return f"{100 * value:.2f}{POINTS}"
-    return f"{value:.{decimals(value if beside is None else beside)}f}"
+        return f"{100 * value:z.2f}{POINTS}"
+    return f"{value:z.{decimals(value if beside is None else beside)}f}"
 
 
 def interval_words(low: float, high: float, metric: str) -> str:
@@ -31,7 +31,7 @@ def plus_minus(measure: Measure, name: str = "loss") -> str:
     value = measure.best_mean
     scale, digits, unit = (100, 2, "%") if is_part(name) else (1, decimals(value), "")
     sem = "" if measure.sem is None else f" ± {scale * measure.sem:.{digits}f}"
-    return f"{scale * value:.{digits}f}{sem}{unit}"
+    return f"{scale * value:z.{digits}f}{sem}{unit}"
 
 
 def decimals(value: float) -> int:

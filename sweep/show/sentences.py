@@ -45,7 +45,8 @@ def use_line(answer: Answer) -> str:
     """Say what to write into a config."""
     why = ""
     if answer.verdict == NO_EVIDENCE and answer.rate == 0:
-        why = ", the simplest of what cannot be told apart"
+        told = answer.best.ranges["dropout"]
+        why = ", the simplest of what cannot be told apart" if told.low < told.high else ""
     elif answer.verdict is None and answer.confirmation is None:
         why = ", not confirmed on fresh seeds: the best of a search is always a little lucky"
     return f"Use {point_words(answer.use)}{why}"
@@ -66,14 +67,14 @@ def _set_line(answer: Answer) -> list[str]:
     alone = len(answer.space) == 1
     if alone and range_.values is not None and len(range_.values) == 1:
         text = f"  no other rate tried is as good as {short(rate)} (95%)"
-    elif range_.values is None and range_.islands == ((best.rates[0], best.rates[-1]),):
+    elif range_.whole:
         text = "  the search cannot tell any rate from the best (95%)"
     else:
         text = f"  the search cannot tell from the best: {range_words(range_)} (95%)"
-    if alone and best.worse > ROUNDING * abs(best.promised[0]):
-        text += f", none more than {number(best.worse, answer.metric)} worse than the best"
-    if best.flat > FLAT:
+    if best.flat > FLAT and range_.whole:
         return [f"{text}; the search sees no effect of the rate"]
+    if alone and best.flat <= FLAT and best.worse > ROUNDING * abs(best.promised[0]):
+        text += f", none more than {number(best.worse, answer.metric)} worse than the best"
     sides = _sides(answer)
     return [f"{text}; {sides}" if sides else text]
 
@@ -140,6 +141,10 @@ def gain_sentence(gain: Gain, rate: str) -> str:
         return f"dropout {rate} {says}: trainings diverged, {counts} (sign test)"
     if gain.value is None or gain.low is None or gain.high is None:
         return f"dropout {rate}: {name} cannot be compared with a single seed"
+    if not any((gain.value, gain.low, gain.high)):
+        return (
+            f"no evidence that dropout {rate} changes the {name}: all {gain.seeds} pairs are equal"
+        )
     if gain.verdict == NO_EVIDENCE and gain.bound is not None:
         seen = number(abs(gain.value), gain.metric, gain.bound)
         below = number(gain.bound, gain.metric)
@@ -171,7 +176,7 @@ def _side(gained: float) -> str:
 def _other_samples_line(answer: Answer) -> list[str]:
     """Say what is to be expected on other samples, which the verdict is not about."""
     there = answer.confirmation and answer.confirmation.on_other_samples
-    if not there:
+    if not there or not any((there.value, there.low, there.high)):
         return []
     split, chose = (
         ("test", "") if there.split == "test" else ("validation", ", which chose the rate")
@@ -222,7 +227,8 @@ def _at_other_rate(there: AtOtherRate) -> str:
         return f"{lr} the training diverged"
     side = "more" if change.value >= 0 else "less"
     text = f"{lr} dropout gains {number(gain.value, gain.metric)}, "
-    text += f"{number(abs(change.value), gain.metric)} {side} than here"
+    amount, seeds = number(abs(change.value), gain.metric), f"the same {gain.seeds} seeds"
+    text += f"{amount} {side} than here with {seeds}"
     if change.low is not None and change.high is not None:
         text += f" (99%: {interval_words(change.low, change.high, gain.metric)})"
     return text

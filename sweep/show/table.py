@@ -57,7 +57,7 @@ def _columns(answer: Answer) -> list[list[str]]:
 def _alike(values: Sequence[float]) -> list[str]:
     """Write losses with as many decimals as the largest of them needs."""
     digits = decimals(max(map(abs, values), default=0.0))
-    return [f"{value:.{digits}f}" for value in values]
+    return [f"{value:z.{digits}f}" for value in values]
 
 
 def _searched(row: Row, key: str) -> str:

@@ -1,6 +1,5 @@
 """A study is run by one process at a time; the system frees the locks of a dead one."""
 
-import fcntl
 import os
 import socket
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweep.errors import BadInput
-from sweep.files import naming
+from sweep.files import lock, naming
 from sweep.study.storage import reaching_storage, sqlite_file
 
 # taken for a connection, until it ends; PostgreSQL gives it to one at a time
@@ -22,12 +21,11 @@ ADVISORY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended(:name, 0))"
 @contextmanager
 def folder_lock(path: Path, name: str) -> Iterator[None]:
     """Lock a study by a file; raise BadInput, naming the owner, if another process has."""
-    with path.open("a+") as file:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file = stack.enter_context(lock(path, wait=False))
         except BlockingIOError:
-            file.seek(0)
-            raise already_running(name, file.read().strip()) from None
+            raise already_running(name, path.read_text().strip()) from None
         with naming(path):
             file.truncate(0)
             file.write(process_name())

@@ -25,7 +25,7 @@ def as_samples(key: str, split: str, returned: Any) -> tuple[Inputs, Tensor]:
     if isinstance(returned, Dataset):
         returned = _stacked(key, split, returned)
     if not isinstance(returned, tuple) or len(returned) != 2:
-        raise BadInput(f"{key}: {ALLOWED}, not {_described(returned)}")
+        raise BadInput(f"{key}: for {split!r} it {ALLOWED}, not {_described(returned)}")
     inputs, targets = _tensors(key, split, returned[0]), _as_tensor(returned[1])
     if targets is None:
         kind = _described(returned[1])

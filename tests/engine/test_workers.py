@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from sweep.command.config import TrainConfig
-from sweep.engine import workers
+from sweep.engine import forked, workers
 from sweep.engine.population import Population
 from sweep.engine.workers import equal_shares, most_workers, population_of
 from sweep.errors import Differs, WorkerFailed
@@ -28,7 +28,7 @@ from tests.engine.members import PLAIN, settings, split_in_two
 pytestmark = pytest.mark.skipif(DEVICE.type != "cpu", reason="several processes are for a CPU")
 CONFIG = TrainConfig(epochs=2, batch_size=8, lr=0.01, optimizer="sgd", momentum=0.9)
 RATES, SEEDS = (0.0, 0.2, 0.4, 0.6, 0.8), (3, 4, 5)
-TESTS = os.getpid()
+TESTS, STARTED = os.getpid(), []
 
 
 class Net(h.Net):
@@ -64,6 +64,33 @@ class Hangs(Fails):
         time.sleep(3600)
 
 
+class HangsInEvaluation(h.Net):
+    def hidden(self, x):
+        if not self.training:
+            time.sleep(3600)
+        return super().hidden(x)
+
+
+class StartsChild(h.Net):
+    def hidden(self, x):
+        if os.getpid() != TESTS and not STARTED:
+            STARTED.append(
+                multiprocessing.get_context("fork").Process(target=time.sleep, args=(20,))
+            )
+            STARTED[0].start()
+        return super().hidden(x)
+
+
+class DiesWithChild(StartsChild):
+    """Its child holds the pipe open."""
+
+    def hidden(self, x):
+        h = super().hidden(x)
+        if STARTED:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return h
+
+
 class Unlike(Fails):
     def fail(self):
         raise Differs("it is another", ("numpy",))
@@ -76,15 +103,12 @@ def data():
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
+def one_thread(no_fork_is_left):
     """Let this process round as those of one thread do."""
     n = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(n)
-    assert not multiprocessing.active_children()
-    with pytest.raises(ChildProcessError):  # there is none, alive or dead
-        os.waitpid(-1, os.WNOHANG)
 
 
 def several(model, data, n_workers, way=PLAIN, rates=RATES, seeds=SEEDS):
@@ -176,12 +200,19 @@ def test_fused_members_are_so_in_each_process(n_workers, data):
 
 @pytest.mark.parametrize(
     ("model", "why"),
-    [(Fails, "RuntimeError: no such thing"), (Dies, "a process died"), (Hangs, "took no step")],
+    [
+        (Fails, "RuntimeError: no such thing"),
+        (Dies, "a process died"),
+        (DiesWithChild, "a process died"),
+        (Hangs, "a process waits for what is not there"),
+        (HangsInEvaluation, "a process waits for what is not there"),
+    ],
 )
 def test_failure_of_a_process_is_told_and_leaves_none(model, why, data, monkeypatch):
-    monkeypatch.setattr(workers, "PATIENCE", 1.0)
+    monkeypatch.setattr(workers, "CHECKED", 0.3)
     with pytest.raises(WorkerFailed, match=why), several(model, data, 2) as members:
         members.train_epoch(data.train, 0)
+        members.evaluate(data.val)
 
 
 def test_a_system_without_more_processes_is_told(data, monkeypatch):
@@ -207,6 +238,17 @@ def test_interrupt_leaves_no_process(data):
         os.kill(members.workers[0].process.pid, signal.SIGINT)  # as a terminal does
         members.train_epoch(data.train, 1)
         raise KeyboardInterrupt
+
+
+def test_what_a_process_has_started_ends_with_it(data):
+    with several(StartsChild, data, 2) as members:
+        members.train_epoch(data.train, 0)
+        pids = [pid for w in members.workers for pid in forked._descendants(w.process.pid)]
+        assert len(pids) == 2 and all(map(is_alive, pids))
+    deadline = time.monotonic() + 20
+    while any(map(is_alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(is_alive, pids))
 
 
 ENDLESS = """

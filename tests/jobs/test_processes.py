@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from optuna.trial import TrialState
 
 from models.cnn import CNN
 from sweep.engine import workers
+from sweep.jobs.training import _learn_ways
 from sweep.work import Way
 from tests.conftest import DEVICE, load_study
 from tests.engine.test_hazards import wrong_layers
@@ -19,14 +21,12 @@ STUDY = ["model=cnn", "dropout=0.0,0.2,0.4"]
 
 
 @pytest.fixture(autouse=True)
-def threads():
+def threads(no_fork_is_left):
     """Give a job two threads, and so two processes."""
     n = torch.get_num_threads()
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(n)
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
 
 
 @pytest.fixture
@@ -143,3 +143,17 @@ def test_what_fails_in_a_process_only_is_trained_in_one(sweep, monkeypatch, fork
     assert [v for _, v, _ in found(folder)] == pytest.approx([v for _, v, _ in whole], rel=1e-4)
     assert told[-1] == "trained again, in one process: RuntimeError: a thread is gone"
     assert len(forked) == 1  # what the first job found out, others know
+
+
+def test_what_a_way_needs_is_learnt_of_programs_too():
+    fused, plain = Way("fused"), Way("plain", draws=("numpy",))
+    alone = [replace(way, in_one_process=True) for way in (fused, plain)]
+    for found, expected in (
+        ([fused, alone[0]], alone[0]),
+        ([alone[0], fused], alone[0]),
+        ([fused, plain, alone[0]], alone[1]),
+        ([alone[0], plain], alone[1]),
+        ([plain, fused], plain),
+    ):
+        ways = _learn_ways({}, [({"dropout": 0.1}, way) for way in found])
+        assert list(ways.values()) == [expected]

@@ -221,8 +221,8 @@ def test_words_of_each_set(answered):
     folder, _ = answered
     answer = collect_answer(load_study(folder))
 
-    def text(*islands, values=None, flat=0.0):
-        range_ = Range(islands, None, values)
+    def text(*islands, values=None, flat=0.0, whole=False):
+        range_ = Range(islands, None, values, whole)
         best = replace(answer.best, ranges={"dropout": range_}, flat=flat, worse=0.01)
         inside = {"dropout": islands[-1][0]}
         return answer_sentences(replace(answer, best=best, use=inside))[1]
@@ -236,9 +236,15 @@ def test_words_of_each_set(answered):
     alone = text((0.3, 0.3), values=(0.3,))
     assert "no other rate tried is as good" in alone
     assert "from the best: 0 and 0.8 (95%)" in text((0.0, 0.8), values=(0.0, 0.8))
-    everywhere = text((0.0, 0.8), flat=0.9)
+    everywhere = text((0.0, 0.8), whole=True)
     assert "cannot tell any rate from the best (95%), none more than 0.0100" in everywhere
-    assert "the search sees no effect of the rate" in everywhere
+    for values in (None, (0.0, 0.8)):
+        flat = text((0.0, 0.8), values=values, flat=0.9, whole=True)
+        told = "cannot tell any rate from the best (95%); the search sees no effect of the rate"
+        assert flat == f"  the search {told}"
+    # where pairs of seeds say otherwise, and where half of the search failed
+    for partly in (text((0.0, 0.0), values=(0.0,), flat=0.9), text((0.0, 0.3), flat=0.9)):
+        assert "no effect" not in partly and "any rate" not in partly and "more" not in partly
 
 
 def test_labels_table_and_sentence_agree(answered):

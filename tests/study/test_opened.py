@@ -1,7 +1,9 @@
 """Whose study it is: one process runs it, and only the same command continues it."""
 
+import multiprocessing
 import shutil
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -34,6 +36,17 @@ def test_a_second_owner_is_refused_and_a_dead_one_is_not_in_the_way(sweep, tmp_p
     ):
         sweep("dropout=0.0,0.2", "study.name=mine")
     assert sweep("dropout=0.0,0.2", "study.name=mine") == folder
+
+
+def test_a_process_that_lives_on_does_not_hold_a_study(tmp_path):
+    fork = multiprocessing.get_context("fork")
+    with folder_lock(tmp_path / "owner", "mine"):
+        left = fork.Process(target=time.sleep, args=(60,))
+        left.start()
+    with folder_lock(tmp_path / "owner", "mine"):
+        assert left.is_alive()
+    left.kill()
+    left.join()
 
 
 def test_a_study_kept_elsewhere_has_one_owner_whatever_its_folder(sweep, tmp_path):
