@@ -56,7 +56,7 @@ def find(
         array or a tensor (N, ...), or a tuple or dict of them, passed on as the model's arguments;
         targets are class numbers, floats or bools (N, ...). Without val a fifth of train is split
         off; without test there are no test figures.
-    data: the name of a file in conf/data, instead of train.
+    data: the name of a file in conf/data, instead of train; mnist if neither is given.
     dropout: (low, high) for an interval, a list of rates, one rate, or the command's text.
     loss: a function (outputs, targets) -> loss of each sample, its dotted path, or a loss's name.
     overrides: further settings as the command line has them, such as "train.epochs=20".

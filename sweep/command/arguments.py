@@ -53,7 +53,7 @@ def check_arguments(arguments: Sequence[str], folders: Sequence[Path]) -> None:
         if not argument.strip():
             raise BadInput(f"{argument!r}: must be <key>=<value>")
         if "=" not in argument and argument[:1] != "~":
-            continue
+            raise BadInput(f"{argument}: must be <key>=<value>")
         override = parse_override(argument)
         key = str(override.key_or_group)
         if key.startswith("hydra"):

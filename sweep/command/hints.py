@@ -49,6 +49,10 @@ def refusal_reason(error: BaseException) -> str:
     text = first_line(error)
     if "not Optional" in text or "'None'" in text:
         return "must not be null"
+    if "not a valid bool" in text:
+        return f"must be {KINDS['Boolean']}"
+    if "is not a subclass of" in text:
+        return "is a section; set its keys one by one, as <section>.<key>=<value>"
     kind = re.search(r"could not be converted to (\w+)", text)
     return f"must be {KINDS.get(kind[1], kind[1])}" if kind else text
 

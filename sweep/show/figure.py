@@ -163,7 +163,7 @@ def _is_round(value: float) -> bool:
 def _made_of(answer: Answer, axes: Any) -> None:
     parts = answer.parts
     total = [a + b for a, b in zip(parts.train, parts.gap, strict=True)]
-    name = answer.metric.replace("val_", "validation ")
+    name = answer.metric.replace("val_", "validation ").replace("_", " ")
     style = "o" if answer.best.ranges["dropout"].values is not None else ""
     for values, color, label in (
         (parts.train, TRAIN, "training: underfits"),

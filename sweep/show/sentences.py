@@ -67,11 +67,16 @@ def _set_line(answer: Answer) -> list[str]:
     alone = len(answer.space) == 1
     if alone and range_.values is not None and len(range_.values) == 1:
         text = f"  no other rate tried is as good as {short(rate)} (95%)"
-    elif range_.whole:
+    elif alone and range_.whole:
         text = "  the search cannot tell any rate from the best (95%)"
-    else:
+    elif alone:
         text = f"  the search cannot tell from the best: {range_words(range_)} (95%)"
-    if best.flat > FLAT and range_.whole:
+    else:
+        each = "; ".join(f"{key} {range_words(of)}" for key, of in best.ranges.items())
+        text = (
+            f"  the search cannot tell from the best: {each} (95%, each with the rest at the best)"
+        )
+    if best.flat > FLAT and all(of.whole for of in best.ranges.values()):
         return [f"{text}; the search sees no effect of the rate"]
     if alone and best.flat <= FLAT and best.worse > ROUNDING * abs(best.promised[0]):
         text += f", none more than {number(best.worse, answer.metric)} worse than the best"
