@@ -117,7 +117,8 @@ def _with_loss(plan: Plan, samples: Data) -> Plan:
     train = with_loss(plan.config.train, samples)
     y = samples.train.targets
     if plan.config.train.loss is None and train.loss != "cross_entropy":
-        print(f"train.loss={train.loss}, as targets are {_described(y)}", file=sys.stderr)
+        why = f"as the targets of data={plan.labels['data']} are {_described(y)}"
+        print(f"train.loss={train.loss}, {why}", file=sys.stderr)
     return replace(plan, config=replace(plan.config, train=train))
 
 
