@@ -2,7 +2,10 @@
 
 import json
 import os
+import signal
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,8 +13,10 @@ from optuna.trial import TrialState
 
 from models.cnn import CNN
 from sweep.engine import workers
+from sweep.engine.forked import _descendants
 from sweep.jobs.training import _learn_ways
 from sweep.work import Way
+from tests.command.test_command import start
 from tests.conftest import DEVICE, load_study
 from tests.engine.test_hazards import wrong_layers
 
@@ -157,3 +162,19 @@ def test_what_a_way_needs_is_learnt_of_programs_too():
     ):
         ways = _learn_ways({}, [({"dropout": 0.1}, way) for way in found])
         assert list(ways.values()) == [expected]
+
+
+@pytest.mark.parametrize("to_all", [True, False], ids=["terminal", "command"])
+@pytest.mark.parametrize(("which", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stop_ends_the_processes_too(which, code, to_all, tmp_path):
+    study = ["model=cnn", "data=mnist5k", "dropout=0.0,0.2", "train.epochs=500", "study.name=mine"]
+    process = start(tmp_path, *study, OMP_NUM_THREADS="2")
+    deadline = time.monotonic() + 120
+    while len(pids := _descendants(process.pid)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1)
+    (os.killpg if to_all else os.kill)(process.pid, which)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code and "Traceback" not in err
+    assert err.count("interrupted; run the same command to resume") == 1
+    assert len(pids) == 2 and not any(Path(f"/proc/{pid}").exists() for pid in pids)
