@@ -130,10 +130,9 @@ def _while_training(answer: Answer, axes: Any) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     rows, nearest = answer.trained, answer.nearest_row()
-    ends = (rows[0].rate, rows[-1].rate)
-    alike = [row for row in rows if row.rate in ends and row.seeds != nearest.seeds]
-    alike += [row for row in rows if row.rate in ends and row.seeds == nearest.seeds]
-    shown = {row.rate: row for row in (*alike, nearest)}  # those of the same seeds, if there are
+    ends = [row for row in rows if row.rate in (rows[0].rate, rows[-1].rate)]
+    ends.sort(key=lambda row: row.seeds == nearest.seeds)  # of one rate the last is shown
+    shown = {row.rate: row for row in (*ends, nearest)}
     lowest, highest = _ends_of_curves(shown.values())
     for place, (rate, row) in enumerate(sorted(shown.items())):
         color = colormaps["viridis"](0.85 * place / max(1, len(shown) - 1))

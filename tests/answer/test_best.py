@@ -11,6 +11,7 @@ from models.mlp import MLP
 from sweep.answer import surface
 from sweep.answer.best import Best, Range, find_best
 from sweep.answer.choices import choices_along, rejected_points, unit
+from sweep.answer.variance import paired_noise
 from sweep.command.space import Axis
 
 RATE = Axis("dropout", low=0.0, high=0.8)
@@ -148,6 +149,15 @@ def test_a_level_that_its_own_seeds_reject_is_not_in_the_set():
     assert rejected_points(points, [{0: 1.0}, {0: 2.0}, {0: 3.0}, {0: 9.0}]) == []
     others = [{seed + 9: value for seed, value in row.items()} for row in rows]
     assert rejected_points(points * 2, rows + others) == [{"dropout": 0.6}] * 2
+
+
+def test_what_rounding_makes_of_equal_levels_is_no_noise():
+    first, second = 2 / 114, 1 / 114  # of an error, two rates of which are equal, seed by seed
+    rows = [{0: first, 1: second}, {0: first, 1: second}, {0: first, 1: first}]
+    points = [{"dropout": rate} for rate in (0.0, 0.5, 0.3)]
+    assert rejected_points(points, rows) == []
+    assert paired_noise([{0: 0.1, 1: 0.3}, {0: 0.2, 1: 0.4}]) == 0
+    assert paired_noise([{0: 1e-9, 1: 3e-9}, {0: 2e-9, 1: 3e-9}]) == pytest.approx(5e-10)
 
 
 def test_a_set_that_ends_at_the_search_says_so():

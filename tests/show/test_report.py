@@ -12,14 +12,16 @@ from dataclasses import replace
 import numpy as np
 import optuna
 import pytest
+from matplotlib.figure import Figure
 
 from sweep.answer.answer import collect_answer
 from sweep.answer.best import Range, find_best
-from sweep.answer.gain import LOOKS, Gain
+from sweep.answer.gain import LOOKS, Gain, judge
 from sweep.answer.row import searched_axes
 from sweep.places import CONF
+from sweep.show.figure import PANELS
 from sweep.show.numbers import short
-from sweep.show.sentences import answer_sentences
+from sweep.show.sentences import answer_sentences, gain_sentence
 from sweep.workload import data
 from tests.conftest import job_folders, load_study
 
@@ -245,6 +247,28 @@ def test_words_of_each_set(answered):
     # where pairs of seeds say otherwise, and where half of the search failed
     for partly in (text((0.0, 0.0), values=(0.0,), flat=0.9), text((0.0, 0.3), flat=0.9)):
         assert "no effect" not in partly and "any rate" not in partly and "more" not in partly
+
+
+def test_words_of_pairs_that_are_all_equal():
+    gain = judge("val_error", [0.1, 0.2, 0.1, 0.1, 0.1], [0.1, 0.2, 0.1, 0.1, 0.1])
+    told = "no evidence that dropout 0.3 changes the validation error: all 5 pairs are equal"
+    assert gain_sentence(gain, "0.3") == told
+
+
+def test_no_dropout_is_drawn_with_the_seeds_of_the_best_rate(answered):
+    folder, _ = answered
+    answer = collect_answer(load_study(folder))
+    zero = [row for row in answer.trained if row.rate == 0]
+    nearest = answer.nearest_row()
+    assert {row.seeds for row in zero} > {nearest.seeds}
+    axes = Figure().add_subplot()
+    PANELS["while_training"](answer, axes)
+    drawn = {line.get_label(): list(line.get_ydata()) for line in axes.get_lines()}
+    expected = next(row for row in zero if row.seeds == nearest.seeds)
+    assert drawn["rate 0, validation"] == expected.curves["val_loss"]
+    assert drawn[f"rate {nearest.rate:.3g}, validation"] == nearest.curves["val_loss"]
+    labels = [tick.get_text() for tick in axes.get_yticklabels(which="both")]
+    assert sum(map(bool, labels)) >= 2
 
 
 def test_labels_table_and_sentence_agree(answered):
