@@ -209,7 +209,7 @@ def test_fused_members_are_so_in_each_process(n_workers, data):
     ],
 )
 def test_failure_of_a_process_is_told_and_leaves_none(model, why, data, monkeypatch):
-    monkeypatch.setattr(workers, "CHECKED", 0.3)
+    monkeypatch.setattr(workers, "CHECKED", 1.0)
     with pytest.raises(WorkerFailed, match=why), several(model, data, 2) as members:
         members.train_epoch(data.train, 0)
         members.evaluate(data.val)
