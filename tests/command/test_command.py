@@ -159,7 +159,7 @@ BAD = [
     (["dropout@x=0.3"], "config group 'dropout' does not exist"),
     (["+dropout=0.3"], "cannot be added or removed"),
     (["dropuot=0.1,0.3"], "did you mean dropout?"),
-    (["dropout"], "missing EQUAL"),
+    (["dropout"], "dropout: must be <key>=<value>"),
     (["=3"], "=3: must be <key>=<value>"),
     (["study.n_trials=-1"], "study.n_trials=-1: must be from 1"),
     (["study.n_trials='3'"], "study.n_trials='3': must be a number"),
