@@ -67,6 +67,14 @@ def sweep(tmp_path, monkeypatch) -> Callable[..., Path]:
 
 
 @pytest.fixture
+def set_threads():
+    """Give torch's own function; the number of threads is put back."""
+    n = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(n)
+
+
+@pytest.fixture
 def no_fork_is_left(monkeypatch):
     """See that each process that trains a part of a population has ended in the end."""
     real, pids = workers.fork, []

@@ -102,7 +102,7 @@ def check_installed(name: str) -> None:
 
 
 def is_sweep(argument: str) -> bool:
-    return "=" in argument and parse_override(argument).is_sweep_override()
+    return parse_override(argument).is_sweep_override()
 
 
 def _given_values(override: Override) -> Sequence[object]:

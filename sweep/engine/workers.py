@@ -80,13 +80,14 @@ def equal_shares(n_trials: int, n_seeds: int, n_workers: int) -> list[tuple[rang
     Rates of a seed share their noise, so of equal cuts the one along the seeds is taken.
     """
 
-    def largest(along_seeds: int) -> tuple[int, int]:
-        along_trials = min(n_trials, n_workers // along_seeds)
+    cuts = [(min(n_trials, n_workers // n), n) for n in range(1, min(n_seeds, n_workers) + 1)]
+
+    def largest(cut: tuple[int, int]) -> tuple[int, int]:
+        along_trials, along_seeds = cut
         size = math.ceil(n_trials / along_trials) * math.ceil(n_seeds / along_seeds)
         return size, -along_seeds
 
-    along_seeds = min(range(1, min(n_seeds, n_workers) + 1), key=largest)
-    along_trials = min(n_trials, n_workers // along_seeds)
+    along_trials, along_seeds = min(cuts, key=largest)
     return [
         (trials, seeds)
         for trials in _cut(n_trials, along_trials)

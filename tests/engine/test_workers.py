@@ -103,12 +103,9 @@ def data():
 
 
 @pytest.fixture(autouse=True)
-def one_thread(no_fork_is_left):
+def one_thread(set_threads, no_fork_is_left):
     """Let this process round as those of one thread do."""
-    n = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n)
+    set_threads(1)
 
 
 def several(model, data, n_workers, way=PLAIN, rates=RATES, seeds=SEEDS):

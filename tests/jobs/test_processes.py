@@ -26,12 +26,9 @@ STUDY = ["model=cnn", "dropout=0.0,0.2,0.4"]
 
 
 @pytest.fixture(autouse=True)
-def threads(no_fork_is_left):
+def threads(set_threads, no_fork_is_left):
     """Give a job two threads, and so two processes."""
-    n = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(n)
+    set_threads(2)
 
 
 @pytest.fixture
