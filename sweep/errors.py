@@ -8,7 +8,8 @@ Exception
     DataDamaged         files that are not what they should be
   SweepFailed         no trial of a study gave a result                  exit code 1
   Differs             a fused population does not train as plain PyTorch does: it trains again
-  WorkerFailed        a process that trains some of its members failed: they train again in one
+  WorkerFailed        a forked process failed at what it was to do: it is done again without one
+    WorkerDied          it has ended
 BaseException
   Revoked             a study no longer waits for this job
 """
@@ -47,7 +48,11 @@ class Differs(Exception):
 
 
 class WorkerFailed(Exception):
-    """A process of several that train a population failed: all of it is trained again in one."""
+    """A forked process failed at what it was to do: that is done again without one."""
+
+
+class WorkerDied(WorkerFailed):
+    """A forked process has ended before it had done what it was to do."""
 
 
 class Revoked(BaseException):

@@ -58,9 +58,10 @@ class Tally:
         cells = [self.title, self.tried, self.lost, self.unreadable, self.running, self.different]
         return f"| {' | '.join(map(str, cells))} | {self.slowest:.1f} |"
 
-    def differs(self, folder: Path, code: int | None) -> None:
+    def differs(self, folder: Path, code: int | None, where: str = "") -> None:
         self.different += 1
-        self.notes.append(f"exit {code}: {(folder / 'output').read_text()[-3000:]}")
+        output = (folder / "output").read_text()[-3000:]
+        self.notes.append(f"exit {code}{where}: {output}")
 
 
 def start(folder: Path, before: Callable[[], None] = lambda: None) -> ForkProcess:
@@ -148,8 +149,25 @@ def compare(folder: Path, code: int | None, whole: list[Any], tally: Tally) -> N
     """Compare how a study ended with the end of one that was never stopped."""
     check(folder, tally)
     tally.running += sum(trial.state == TrialState.RUNNING for trial in trials(folder))
-    if code != 0 or found(folder) != whole:
+    if code != 0:
         tally.differs(folder, code)
+    elif (here := found(folder)) != whole:
+        tally.differs(
+            folder, code, f", and not the end of one never stopped, {first_difference(here, whole)}"
+        )
+
+
+def first_difference(one: Any, other: Any) -> str:
+    """Return where two ends first differ, and both values there."""
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        pairs = [(key, one[key], other[key]) for key in one]
+    elif (
+        isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other)
+    ):
+        pairs = [(i, a, b) for i, (a, b) in enumerate(zip(one, other, strict=True))]
+    else:
+        return f"{one} instead of {other}"
+    return next(f"{key} > {first_difference(a, b)}" for key, a, b in pairs if a != b)
 
 
 def never_stopped() -> tuple[list[Any], float]:

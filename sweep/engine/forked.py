@@ -1,47 +1,27 @@
-"""A process forked from this one, of one thread, that makes a population and does as it is told.
+"""A process forked from this one, of one thread, which does as it is told.
 
 It has the data, and the model wherever it is defined. It ends with the process that forked it.
 """
 
-import ctypes
-import gc
 import os
 import pickle
 import signal
-import sys
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, TypeVar
 
-import torch
-
-from sweep.engine.population import Population
-from sweep.errors import Differs, WorkerFailed, named_line
+from sweep.engine.serving import STOPS, flush_output, say, serve
+from sweep.errors import WorkerDied, WorkerFailed, named_line
 from sweep.workload.split import Split
 
-OFTEN = 0.2  # seconds between two tellings of steps
-STOPS = (signal.SIGINT, signal.SIGTERM)
-PR_SET_PDEATHSIG = 1  # of Linux' prctl: the signal that a process gets when its parent ends
-
-
-@dataclass(frozen=True)
-class Steps:
-    """So many steps more are done."""
-
-    n: float
-
-
-@dataclass(frozen=True)
-class Place:
-    """Stands for one of the splits that the process knows."""
-
-    i: int
+CHECKED = 5.0  # seconds between two looks at processes that say nothing
+IDLE_LOOKS = 3  # so many without any work: it waits for threads that did not survive the fork
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -52,9 +32,9 @@ class Forked:
     pipe: Connection
 
     def tell(self, what: str, *args: Any) -> None:
-        """Let it call a method of its population."""
+        """Let it call a method of what it has made."""
         with suppress(OSError):  # that it died is seen when it is to answer
-            _say(self.pipe, (what, *args))
+            say(self.pipe, (what, *args))
 
     def answer(self) -> Any:
         """Return what the method returned or, before that, Steps; raise what it raised.
@@ -64,7 +44,7 @@ class Forked:
         try:
             said = pickle.loads(self.pipe.recv_bytes())
         except (EOFError, OSError):
-            raise WorkerFailed("a process died") from None
+            raise WorkerDied("a process died") from None
         if isinstance(said, Exception):
             raise said
         return said
@@ -73,7 +53,7 @@ class Forked:
         """Return how much of a processor it has used so far, in ticks; raise if it has died."""
         state, *numbers = _stat(self.pid)
         if state == "Z":
-            raise WorkerFailed("a process died")
+            raise WorkerDied("a process died")
         return sum(map(int, numbers[10:12]))
 
     def end(self) -> None:
@@ -105,18 +85,18 @@ def _children(pid: int) -> list[str]:
     return []
 
 
-def fork(make: Callable[[], Population], splits: Sequence[Split]) -> Forked:
-    """Fork a process that makes a population once it is told to do something.
+def fork(make: Callable[[], Any], splits: Sequence[Split]) -> Forked:
+    """Fork a process that makes something once it is told to call a method of it.
 
     Raises WorkerFailed if the system has no more processes or files.
     """
-    _flush()  # or it would be written twice
+    flush_output()  # or it would be written twice
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # whose handlers are the parent's
     try:
         ours, theirs = Pipe()
         parent, pid = os.getpid(), _fork()
         if not pid:
-            _serve(parent, theirs, make, splits)
+            serve(parent, theirs, make, splits)
     except OSError as error:
         raise WorkerFailed(named_line(error)) from None
     finally:
@@ -131,73 +111,43 @@ def _fork() -> int:
         return os.fork()
 
 
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, OSError, ValueError):  # of a stream that is not there
-            stream.flush()
+def done_apart(do: Callable[[], T]) -> T:
+    """Return what a function returns in a forked process.
 
-
-# ---- in the forked process
-
-
-def _serve(
-    parent: int, pipe: Connection, make: Callable[[], Population], splits: Sequence[Split]
-) -> NoReturn:
+    Raises WorkerFailed if it fails there, or waits for threads; WorkerDied if the process ends.
+    """
+    process, idle = fork(lambda: do, ()), IdleLooks()
     try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal, which its parent hears
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        torch.set_num_threads(1)  # those of the parent are not here
-        gc.freeze()  # what the parent made is its own to take down
-        if os.getppid() == parent:
-            _answer_all(pipe, make, splits)
+        process.tell("__call__")
+        while not idle.ready([process]):
+            pass
+        done: T = process.answer()
+        return done
     finally:
-        os._exit(1)
+        process.end()
 
 
-def _answer_all(
-    pipe: Connection, make: Callable[[], Population], splits: Sequence[Split]
-) -> NoReturn:
-    population: Population | None = None
-    while True:
-        what, *args = pickle.loads(pipe.recv_bytes())
-        args = [splits[arg.i] if isinstance(arg, Place) else arg for arg in args]
-        try:
-            population = population or make()
-            said = _done(population, what, args, Counter(pipe))
-        except Differs as differs:
-            said = differs
-        except Exception as error:
-            said = WorkerFailed(named_line(error))
-        _flush()
-        _say(pipe, said)
+class IdleLooks:
+    """Waits for processes, and counts in how many looks running each was seen to do nothing."""
 
+    def __init__(self) -> None:
+        self.used: dict[Forked, int] = {}
+        self.idle: dict[Forked, int] = {}
 
-def _done(population: Population, what: str, args: list[Any], counter: "Counter") -> Any:
-    if what != "train_epoch":
-        return getattr(population, what)(*args)
-    data, epoch = args
-    losses = population.train_epoch(data, epoch, counter)
-    counter.tell()
-    return losses
+    def ready(self, processes: Sequence[Forked]) -> list[Forked]:
+        """Return the processes that have said something, or died, by now; none after a look.
 
+        Raises WorkerFailed if one has done nothing for too long.
+        """
+        pipes = wait([process.pipe for process in processes], CHECKED)
+        if not pipes:
+            self._look(processes)
+        return [process for process in processes if process.pipe in pipes]
 
-class Counter:
-    """Counts steps, and tells of them now and then."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self.pipe, self.n, self.next = pipe, 0.0, 0.0
-
-    def __call__(self, n: float) -> None:
-        self.n += n
-        if time.monotonic() >= self.next:
-            self.tell()
-
-    def tell(self) -> None:
-        _say(self.pipe, Steps(self.n))
-        self.n, self.next = 0.0, time.monotonic() + OFTEN
-
-
-def _say(pipe: Connection, what: Any) -> None:
-    pipe.send_bytes(pickle.dumps(what))
+    def _look(self, processes: Sequence[Forked]) -> None:
+        for process in processes:
+            used = process.used()
+            same = used == self.used.get(process)
+            self.used[process], self.idle[process] = used, same * (self.idle.get(process, 0) + 1)
+            if self.idle[process] >= IDLE_LOOKS:
+                raise WorkerFailed("a process waits for what is not there")

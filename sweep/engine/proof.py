@@ -5,7 +5,7 @@ the weights after the optimiser's step, and the losses in evaluation. Each step 
 plain weights. What shows only later is checked in training (sweep/engine/difference.py, traced.py).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -75,42 +75,40 @@ def _show(some: Candidates, x: Inputs, config: TrainConfig, data: Data) -> None:
     exact = replace(config, precision="float32")  # that is, no products in bf16
     double = replace(data, train=_double(data.train), val=_double(data.val))
     arguments = some.settings, SEEDS, exact, device, torch.float64
-    bound = _plain_steps(lambda: Plain(*arguments), double.train, exact, device)
+    bound = _plain_bound(lambda: Plain(*arguments), double, exact)
     if acts_outside(some, x, config, data.train.dtype):
         raise Differs("its rate acts outside dropout calls too")
     plain, fused = Plain(*arguments), Fused(*arguments)
+    before = [forward_attributes(model) for model in plain.models]
     with generators.restoring_states():
-        for batch, keys, step in _steps(double.train, exact, device):
+        for batch, keys, step in _steps(double.train, exact):
             _compare_step(plain, fused, batch, keys, step, bound)
         _compare_evaluation(plain, fused, double.val, exact, bound)
+    _check_attributes(before, plain.models)
 
 
-def _plain_steps(
-    make: Callable[[], Plain], train: Split, config: TrainConfig, device: torch.device
-) -> float:
-    """Take the steps plainly; return the bound for the lowest precision that the model uses.
+def _plain_bound(make: Callable[[], Plain], data: Data, config: TrainConfig) -> float:
+    """Take a step plainly; return the bound for the lowest precision that the model uses.
 
     Raises Differs if the model does what cannot be fused, or fails in double precision.
     """
     try:
         plain = make()
         before = [forward_attributes(model) for model in plain.models]
+        (x, y), keys, step = next(_steps(data.train, config))
         with _Lowest() as lowest, generators.restoring_states():
-            for (x, y), keys, step in _steps(train, config, device):
-                plain.begin(keys, training=True)
-                plain.backward(x, y, step)
-                plain.move(step)
+            plain.begin(keys, training=True)
+            plain.backward(x, y, step)
+            plain.move(step)
             plain.begin(keys, training=False)
-            plain.outcomes(map_inputs(lambda t: t[0], x), y[0], 0)
+            plain.outcomes(map_inputs(lambda t: t[0], x), y[0], step)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
         raise Differs(f"in double precision it fails: {first_line(error)}") from None
     if plain.writes:
         raise Differs("its forward writes into its input")
-    for was, model in zip(before, plain.models, strict=True):
-        if name := changed_attribute(was, forward_attributes(model)):
-            raise Differs(f"its forward changes {name}, which is neither a parameter nor a buffer")
+    _check_attributes(before, plain.models)
     for training, when in ((True, "in training"), (False, "in evaluation")):
         if drawn := plain.draws[training]:
             names = " and ".join(sorted(drawn))
@@ -118,6 +116,12 @@ def _plain_steps(
     if plain.in_evaluation:
         raise Differs("in evaluation it draws random numbers")
     return BOUNDS[lowest.dtype]
+
+
+def _check_attributes(before: Sequence[Mapping[str, Any]], models: Sequence[nn.Module]) -> None:
+    for was, model in zip(before, models, strict=True):
+        if name := changed_attribute(was, forward_attributes(model)):
+            raise Differs(f"its forward changes {name}, which is neither a parameter nor a buffer")
 
 
 def _compare_step(
@@ -148,22 +152,21 @@ def _compare_evaluation(
 ) -> None:
     for k in range(plain.n_members):
         fused.load(k, plain.member(k))
-    batches = torch.split(torch.arange(len(val), device=val.targets.device), config.eval_batch_size)
+    rows = torch.arange(min(config.batch_size, len(val)), device=val.targets.device)
     keys = torch.stack([evaluation_keys(seed, 0, 1) for seed in SEEDS], 1)
-    for rows in {len(rows): rows for rows in batches}.values():
-        losses = []
-        for engine in (plain, fused):
-            engine.begin(keys.to(rows.device), training=False)
-            sums = engine.outcomes(*val[rows], 0).sum(-1)
-            losses.append(sums[0] / sums[1])
-        compare_losses("the loss in evaluation", losses[1], losses[0], bound)
+    losses = []
+    for engine in (plain, fused):
+        engine.begin(keys.to(rows.device), training=False)
+        sums = engine.outcomes(*val[rows], 0).sum(-1)
+        losses.append(sums[0] / sums[1])
+    compare_losses("the loss in evaluation", losses[1], losses[0], bound)
 
 
 def _steps(
-    train: Split, config: TrainConfig, device: torch.device
+    train: Split, config: TrainConfig
 ) -> Iterator[tuple[tuple[Inputs, Tensor], Tensor, int]]:
     """Yield the batch, the epoch's keys and the number of the first two steps and the last."""
-    size, n = config.batch_size, len(train)
+    size, n, device = config.batch_size, len(train), train.targets.device
     orders, keys = zip(*(order_and_keys(seed, 0, n, size) for seed in SEEDS), strict=True)
     rows = torch.split(torch.stack(orders).to(device), size, dim=1)
     for step in sorted({0, min(1, len(rows) - 1), len(rows) - 1}):

@@ -9,23 +9,20 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from multiprocessing.connection import wait
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from sweep.command.config import TrainConfig
-from sweep.engine.forked import Forked, Place, Steps, fork
+from sweep.engine.forked import Forked, IdleLooks, fork
 from sweep.engine.population import Population
+from sweep.engine.serving import Place, Steps
 from sweep.engine.setting import Setting
-from sweep.errors import WorkerFailed
 from sweep.work import Way
 from sweep.workload.split import Split
 
 IDLE = 4  # of so many cores all but one may be idle; more are of use to a single process
-CHECKED = 5.0  # seconds between two looks at a process that says nothing
-IDLE_LOOKS = 3  # so many without any work: it waits for threads that did not survive the fork
 
 if not torch.accelerator.is_available():
     # autograd starts its threads, which do not survive a fork, in its first backward pass; there
@@ -34,12 +31,17 @@ if not torch.accelerator.is_available():
 
 
 def most_workers(way: Way, config: TrainConfig, device: torch.device) -> int:
-    """Return how many processes may train side by side.
+    """Return how many processes may train side by side."""
+    several = may_fork(config, device) and not way.in_one_process
+    return torch.get_num_threads() if several else 1
+
+
+def may_fork(config: TrainConfig, device: torch.device) -> bool:
+    """Return whether training may take place in a process that is forked from this one.
 
     Where there is an accelerator, autograd has threads, and so has a compiler everywhere.
     """
-    alone = way.in_one_process or config.compile or device.type != "cpu"
-    return 1 if alone or torch.accelerator.is_available() else torch.get_num_threads()
+    return device.type == "cpu" and not config.compile and not torch.accelerator.is_available()
 
 
 @contextmanager
@@ -198,33 +200,14 @@ class Workers:
 
     def _answers(self, on_steps: Callable[[float], None] | None = None) -> list[Any]:
         """Wait for all processes; raise WorkerFailed if one has died or does nothing."""
-        waiting = {worker.process.pipe: worker for worker in self.workers}
+        waiting = {worker.process: worker for worker in self.workers}
         answers, idle = dict[Forked, Any](), IdleLooks()
         while waiting:
-            ready = wait(list(waiting), CHECKED)
-            if not ready:
-                idle.look([worker.process for worker in waiting.values()])
-            for pipe in [pipe for pipe in waiting if pipe in ready]:
-                said = waiting[pipe].process.answer()
+            for process in idle.ready(list(waiting)):
+                said = process.answer()
                 if isinstance(said, Steps) and on_steps:
-                    on_steps(said.n * waiting[pipe].n_members / self.n_members)
+                    on_steps(said.n * waiting[process].n_members / self.n_members)
                 else:
-                    answers[waiting.pop(pipe).process] = said
+                    answers[process] = said
+                    del waiting[process]
         return [answers[worker.process] for worker in self.workers]
-
-
-class IdleLooks:
-    """Counts in how many looks, one after another, a process was seen to do nothing."""
-
-    def __init__(self) -> None:
-        self.used: dict[Forked, int] = {}
-        self.idle: dict[Forked, int] = {}
-
-    def look(self, processes: Sequence[Forked]) -> None:
-        """Raise WorkerFailed if one of the processes has died, or does nothing for too long."""
-        for process in processes:
-            used = process.used()
-            same = used == self.used.get(process)
-            self.used[process], self.idle[process] = used, same * (self.idle.get(process, 0) + 1)
-            if self.idle[process] >= IDLE_LOOKS:
-                raise WorkerFailed("a process waits for what is not there")

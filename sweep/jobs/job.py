@@ -8,7 +8,9 @@ import logging
 import os
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,14 +19,23 @@ from omegaconf import DictConfig
 
 from sweep.command.config import Config, typed_config
 from sweep.engine.device import pick_device
+from sweep.engine.forked import done_apart
 from sweep.engine.malloc import keep_freed
 from sweep.engine.memory import most_members
 from sweep.engine.objective import with_loss
 from sweep.engine.plain import build_model
 from sweep.engine.proof import prove_way
 from sweep.engine.setting import Setting, candidates_of, setting_of
-from sweep.engine.workers import most_workers, population_of
-from sweep.errors import BadInput, Differs, Revoked, Unreachable, WorkerFailed, first_line
+from sweep.engine.workers import may_fork, most_workers, population_of
+from sweep.errors import (
+    BadInput,
+    Differs,
+    Revoked,
+    Unreachable,
+    WorkerDied,
+    WorkerFailed,
+    first_line,
+)
 from sweep.jobs.bisect import train_bisecting
 from sweep.jobs.claim import hold_claim
 from sweep.jobs.epochs import is_halved, test_members, train_epochs
@@ -128,16 +139,29 @@ def train_population(
 
 
 def _prove_way(config: Config, work: Work, data: Data, folder: Path) -> Way:
-    """Find out how a model is trained; a file says so, in case the process dies of another rate."""
-    (folder / PROOF).touch()
+    """Find out how a model is trained, in a process that may die of it if one can be forked."""
+    device = data.train.targets.device
+    candidates = candidates_of(config, work.points, data)
+    prove = partial(prove_way, candidates, config.train, data, device)
     try:
-        candidates = candidates_of(config, work.points, data)
-        way = prove_way(candidates, config.train, data, data.train.targets.device)
-    finally:
-        (folder / PROOF).unlink()
+        way = done_apart(prove) if may_fork(config.train, device) else _proven_here(prove, folder)
+    except WorkerDied:
+        way = Way(why="a process died while its model was tried out")
+    except WorkerFailed as failed:
+        log.warning("tried out again, in one process: %s", failed)
+        way = replace(_proven_here(prove, folder), in_one_process=True)
     if way.why:
         log.warning("trained member by member: %s", way.why)
     return way
+
+
+def _proven_here(prove: Callable[[], Way], folder: Path) -> Way:
+    """Find it out in this process; a file says so, in case that it dies of it."""
+    (folder / PROOF).touch()
+    try:
+        return prove()
+    finally:
+        (folder / PROOF).unlink()
 
 
 def _train_in_way(

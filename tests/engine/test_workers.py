@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from sweep.command.config import TrainConfig
-from sweep.engine import forked, workers
+from sweep.engine import forked
 from sweep.engine.population import Population
 from sweep.engine.workers import equal_shares, most_workers, population_of
 from sweep.errors import Differs, WorkerFailed
@@ -206,7 +206,7 @@ def test_fused_members_are_so_in_each_process(n_workers, data):
     ],
 )
 def test_failure_of_a_process_is_told_and_leaves_none(model, why, data, monkeypatch):
-    monkeypatch.setattr(workers, "CHECKED", 1.0)
+    monkeypatch.setattr(forked, "CHECKED", 1.0)
     with pytest.raises(WorkerFailed, match=why), several(model, data, 2) as members:
         members.train_epoch(data.train, 0)
         members.evaluate(data.val)

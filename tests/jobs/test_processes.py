@@ -12,6 +12,7 @@ import torch
 from optuna.trial import TrialState
 
 from models.cnn import CNN
+from models.mlp import MLP
 from sweep.engine import workers
 from sweep.engine.forked import _descendants
 from sweep.jobs.training import _learn_ways
@@ -145,6 +146,45 @@ def test_what_fails_in_a_process_only_is_trained_in_one(sweep, monkeypatch, fork
     assert [v for _, v, _ in found(folder)] == pytest.approx([v for _, v, _ in whole], rel=1e-4)
     assert told[-1] == "trained again, in one process: RuntimeError: a thread is gone"
     assert len(forked) == 1  # what the first job found out, others know
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("does", "said", "n_forked"),
+    [
+        (die, "trained member by member: a process died while its model was tried out", 2),
+        (
+            lambda: time.sleep(3600),
+            "tried out again, in one process: a process waits for what is not there",
+            0,
+        ),
+    ],
+    ids=["dies", "waits"],
+)
+def test_a_model_may_end_or_hold_the_process_that_tries_it_out(
+    does, said, n_forked, sweep, monkeypatch, forked
+):
+    real = MLP.forward
+
+    def forward(self, x):
+        if os.getpid() != TESTS and next(self.parameters()).dtype == torch.float64:
+            does()
+        return real(self, x)
+
+    study = ["model=mlp", "model.width=16", "dropout=0.0,0.2", "study.confirm=true"]
+    true = found(sweep(*study, "study.name=true"))
+    forked.clear()
+    told = []
+    monkeypatch.setattr("sweep.jobs.job.log.warning", lambda text, *args: told.append(text % args))
+    monkeypatch.setattr(MLP, "forward", forward)
+    monkeypatch.setattr("sweep.engine.forked.CHECKED", 0.3)
+    mine = found(sweep(*study))
+    assert [v for _, v, _ in mine] == pytest.approx([v for _, v, _ in true], rel=1e-4)
+    assert told == [said]  # once: what the first job found out, others know
+    assert min(len(forked), 2) == n_forked
 
 
 def test_what_a_way_needs_is_learnt_of_programs_too():

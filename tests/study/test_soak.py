@@ -3,10 +3,13 @@
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from scripts.soak import crashes
+from sweep.jobs import job
 from sweep.places import CONF
 
 ROOT = CONF.parent
@@ -51,6 +54,43 @@ def test_the_soak_sees_a_sweep_that_is_broken(broken):
     done = python("-c", BREAK.format(broken))
     assert done.returncode == 0, done.stderr
     assert any(map(int, done.stdout.split()))
+
+
+def stay_in_the_proof():
+    def stay(*args):
+        Path("proving").touch()
+        time.sleep(3600)
+
+    job.prove_way = stay
+
+
+TWICE = """
+import os
+os.environ["OMP_NUM_THREADS"] = "1"
+from tests.study import test_soak
+test_soak.kill_twice_in_the_proof()
+"""
+
+
+def kill_twice_in_the_proof():
+    whole, _ = crashes.never_stopped()
+    with crashes.fresh_folder() as name:
+        folder = Path(name)
+        for _ in range(2):
+            process = crashes.start(folder, stay_in_the_proof)
+            while not (folder / "proving").exists():
+                time.sleep(0.01)
+            process.kill()
+            process.join()
+            (folder / "proving").unlink()
+        assert crashes.wait(crashes.start(folder)) == 0
+        assert crashes.found(folder) == whole
+
+
+@pytest.mark.slow
+def test_a_study_that_is_killed_does_not_blame_its_model():
+    done = python("-c", TWICE)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_soak_counts_what_was_told_and_is_not_there(tmp_path):
