@@ -16,13 +16,13 @@ from sweep.command.rate import NOTHING
 from sweep.engine.bounds import bound_of
 from sweep.engine.equal import equal_states
 from sweep.engine.layers import lay_out, lower_layers
-from sweep.engine.memory import TensorWatch
 from sweep.engine.optimizer import StackedOptimizer
 from sweep.engine.plain import build_model, run_once
 from sweep.engine.schedule import Schedule
 from sweep.engine.setting import Setting
 from sweep.engine.traced import EVALUATIONS, Function, Program
 from sweep.engine.vmapped import Skeleton
+from sweep.engine.watch import Watch
 from sweep.errors import Differs
 from sweep.workload.inputs import Inputs, map_inputs
 
@@ -146,7 +146,7 @@ class Fused:
         n_seeds, on_cpu = len(self.seeds), y.device.type == "cpu"
         params, buffers = self._some(slice(n_seeds))
         one, other = ({name: t.clone() for name, t in of.items()} for of in (params, buffers))
-        with TensorWatch() as made:  # on copies, as forward may change them
+        with Watch() as made:  # on copies, as forward may change them
             self.skeleton.losses(one, other, self.rates[:n_seeds], {}, x, y)
         lower_layers(self.skeleton.module)
         bound = bound_of(self.config, self.dtype) if self.config.compile else None

@@ -3,14 +3,13 @@
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch import nn
 
 from sweep.command.config import TrainConfig
 from sweep.engine.plain import run_once
+from sweep.engine.watch import Watch
 from sweep.workload.inputs import Inputs, device_of
 
 STATES = 4  # a weight, its gradient and AdamW's two moments
@@ -30,7 +29,7 @@ def most_members(
     And in how many processes, n_workers at most, each of which takes a step of its own.
     """
     try:
-        with TensorWatch() as made:
+        with Watch() as made:
             run_once(model.train(), x, config)
     except Exception:  # perhaps caused by the watch; training reports a real one
         return sys.maxsize, n_workers
@@ -60,19 +59,3 @@ def free_bytes(device: torch.device) -> float:
     except (OSError, ValueError):  # another system, or no limit
         pass
     return min(limits)
-
-
-class TensorWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of all tensors that are made, and of the largest."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.bytes, self.largest = 0, 1
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
-        for tensor in made if isinstance(made, tuple | list) else (made,):
-            if isinstance(tensor, Tensor):
-                self.bytes += tensor.nbytes
-                self.largest = max(self.largest, tensor.nbytes)
-        return made

@@ -11,8 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from sweep.command.config import TrainConfig
 from sweep.engine.attributes import changed_attribute, forward_attributes
@@ -23,6 +21,7 @@ from sweep.engine.noise import evaluation_keys, order_and_keys
 from sweep.engine.outside import SEEDS, acts_outside, other_at_zero
 from sweep.engine.plain import Plain, build_model, run_once
 from sweep.engine.setting import Candidates, Setting
+from sweep.engine.watch import Watch
 from sweep.errors import Differs, first_line
 from sweep.work import Way
 from sweep.workload import generators
@@ -96,7 +95,7 @@ def _plain_bound(make: Callable[[], Plain], data: Data, config: TrainConfig) -> 
         plain = make()
         before = [forward_attributes(model) for model in plain.models]
         (x, y), keys, step = next(_steps(data.train, config))
-        with _Lowest() as lowest, generators.restoring_states():
+        with Watch() as seen, generators.restoring_states():
             plain.begin(keys, training=True)
             plain.backward(x, y, step)
             plain.move(step)
@@ -115,7 +114,7 @@ def _plain_bound(make: Callable[[], Plain], data: Data, config: TrainConfig) -> 
             raise Differs(f"{when} it draws from the generator of {names}")
     if plain.in_evaluation:
         raise Differs("in evaluation it draws random numbers")
-    return BOUNDS[lowest.dtype]
+    return max(BOUNDS[dtype] for dtype in seen.from_double & BOUNDS.keys())
 
 
 def _check_attributes(before: Sequence[Mapping[str, Any]], models: Sequence[nn.Module]) -> None:
@@ -180,7 +179,7 @@ def _double(split: Split) -> Split:
 def _slower(model: nn.Module, x: Inputs, config: TrainConfig) -> str:
     """Say why a model is slower as one program on a CPU, if it is."""
     try:
-        with _Watch() as seen:
+        with Watch() as seen:
             run_once(model.train(), x, config)
     except Exception:  # perhaps caused by the watch; what cannot be fused shows later
         return ""
@@ -189,45 +188,3 @@ def _slower(model: nn.Module, x: Inputs, config: TrainConfig) -> str:
     if seen.numbers > LARGE * seen.tensors and not config.compile:
         return "tensors this large are faster one by one on a CPU"
     return ""
-
-
-class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts multiplications, tensors that are made, and their numbers.
-
-    A patch embedding (no overlapping windows) is a matrix product.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.products = self.convolved = self.tensors = self.numbers = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
-        tensors = [t for t in tree_leaves(made) if isinstance(t, Tensor)]
-        self.tensors += len(tensors)
-        self.numbers += sum(tensor.numel() for tensor in tensors)
-        name = func.overloadpacket.__name__
-        if name == "convolution":
-            (weight, _, stride), n = args[1:4], made.numel() * args[1][0].numel()
-            window = list(weight.shape[2:])
-            self.products += n
-            self.convolved += 0 if window == list(stride) and max(window) > 1 else n
-        elif name in ("mm", "addmm", "bmm", "baddbmm"):
-            self.products += made.numel() * args[-1].shape[-2]
-        return made
-
-
-class _Lowest(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Records the lowest precision to which numbers in double precision are converted."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.dtype = torch.float64
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
-        if any(isinstance(arg, Tensor) and arg.dtype == torch.float64 for arg in args):
-            for tensor in made if isinstance(made, tuple | list) else (made,):
-                if isinstance(tensor, Tensor) and BOUNDS.get(tensor.dtype, 0) > BOUNDS[self.dtype]:
-                    self.dtype = tensor.dtype
-        return made
