@@ -6,6 +6,7 @@ from sweep.answer.answer import Answer
 from sweep.answer.best import Range
 from sweep.answer.confirmation import AtOtherRate
 from sweep.answer.gain import HELPS, HURTS, NO_EVIDENCE, Gain
+from sweep.command.rate import is_rate
 from sweep.command.space import Number
 from sweep.show.numbers import interval_words, number, short, words
 
@@ -118,7 +119,7 @@ def _verdict_lines(answer: Answer) -> list[str]:
         wanted = answer.config["study"]["baseline"]
         why = ": it failed" if wanted else " (study.baseline=false)"
         return [f"not compared with no dropout{why}"]
-    rate = short(confirmation.chosen.params["dropout"])
+    rate = _rates_words(confirmation.chosen.params)
     first, *others = confirmation.gains
     lines = [gain_sentence(first, rate)]
     if answer.no_dropout_is_best:
@@ -131,6 +132,13 @@ def _verdict_lines(answer: Answer) -> list[str]:
             f"the two disagree; to choose by the other one: study.metric={others[0].metric}"
         )
     return lines
+
+
+def _rates_words(params: Mapping[str, Number]) -> str:
+    """Name the rates that are compared with none: they are left out all together."""
+    others = [key for key in params if is_rate(key) and key != "dropout"]
+    more = [f"{key} {short(params[key])}" for key in others]
+    return short(params["dropout"]) + (f" with {_listed(more)}" if more else "")
 
 
 def gain_sentence(gain: Gain, rate: str) -> str:

@@ -255,6 +255,17 @@ def test_words_of_pairs_that_are_all_equal():
     assert gain_sentence(gain, "0.3") == told
 
 
+def test_verdict_names_all_rates_that_are_left_out(answered):
+    answer = collect_answer(load_study(answered[0]))
+    confirmation = answer.confirmation
+    params = {"train.lr": 0.1, "dropout": 0.3, "model.input_dropout": 0.1, "model.x_dropout": 0.0}
+    chosen = replace(confirmation.chosen, params=params)
+    text = "\n".join(
+        answer_sentences(replace(answer, confirmation=replace(confirmation, chosen=chosen)))
+    )
+    assert "dropout 0.3 with model.input_dropout 0.1 and model.x_dropout 0 " in text
+
+
 def test_no_dropout_is_drawn_with_the_seeds_of_the_best_rate(answered):
     folder, _ = answered
     answer = collect_answer(load_study(folder))
