@@ -64,6 +64,8 @@ def prepare_study(plan: Plan, launcher: Launcher) -> Prepared:
     study_name = config.study.name or _made_name(plan, sha256_of(whole))
     folder = Path(plan.cfg.hydra.sweep.dir).expanduser().resolve() / study_name
     require("${" not in str(folder), "hydra.sweep.dir", folder, "must not hold ${")
+    above = next(place for place in folder.parents if place.exists())
+    require(above.is_dir(), "hydra.sweep.dir", folder.parent, f"{above} is not a folder")
     sqlite_url(folder)  # which not every name can become
     guess = constant_guess(samples.val.targets, config.train)
     code = study_sources(targets)

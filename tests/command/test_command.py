@@ -203,6 +203,7 @@ BAD = [
     (["+hydra.callbacks.x._target_=os.system"], "of Hydra's own keys only"),
     (["hydra.job_logging.handlers={x:os.system}"], "of Hydra's own keys only"),
     (["hydra.sweep.dir=null"], "hydra.sweep.dir=null: must not be null"),
+    (["hydra.sweep.dir=/dev/null/x", *TINY[:1]], "/dev/null/x: /dev/null is not a folder"),
     (["~model"], "cannot be added or removed"),
     (["model.input_dropout=abc", *TINY[:1]], "model.input_dropout=abc: must be a number"),
     (["model.input_dropout=interval(0,1)"], "model.input_dropout=1.0: a rate must be"),
