@@ -45,5 +45,5 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             window = list(weight.shape[2:])
             self.products += n
             self.convolved += 0 if window == list(stride) and max(window) > 1 else n
-        elif name in PRODUCTS:
+        elif name in PRODUCTS and not made.is_nested:  # which has no sizes
             self.products += made.numel() * args[-1].shape[-2]
