@@ -79,11 +79,15 @@ def _show(some: Candidates, x: Inputs, config: TrainConfig, data: Data) -> None:
         raise Differs("its rate acts outside dropout calls too")
     plain, fused = Plain(*arguments), Fused(*arguments)
     before = [forward_attributes(model) for model in plain.models]
-    with generators.restoring_states():
-        for batch, keys, step in _steps(double.train, exact):
-            _compare_step(plain, fused, batch, keys, step, bound)
-        _compare_evaluation(plain, fused, double.val, exact, bound)
-    _check_attributes(before, plain.models)
+    try:
+        with generators.restoring_states():
+            for batch, keys, step in _steps(double.train, exact):
+                _compare_step(plain, fused, batch, keys, step, bound)
+            _compare_evaluation(plain, fused, double.val, exact, bound)
+    except Exception:
+        _check_plain(plain, before)  # which says more than by how much they differ
+        raise
+    _check_plain(plain, before)
 
 
 def _plain_bound(make: Callable[[], Plain], data: Data, config: TrainConfig) -> float:
@@ -105,22 +109,23 @@ def _plain_bound(make: Callable[[], Plain], data: Data, config: TrainConfig) -> 
         raise
     except Exception as error:
         raise Differs(f"in double precision it fails: {first_line(error)}") from None
+    _check_plain(plain, before)
+    return max(BOUNDS[dtype] for dtype in seen.from_double & BOUNDS.keys())
+
+
+def _check_plain(plain: Plain, before: Sequence[Mapping[str, Any]]) -> None:
+    """Raise Differs if the models have done what cannot be fused; they had attributes before."""
     if plain.writes:
         raise Differs("its forward writes into its input")
-    _check_attributes(before, plain.models)
+    for was, model in zip(before, plain.models, strict=True):
+        if name := changed_attribute(was, forward_attributes(model)):
+            raise Differs(f"its forward changes {name}, which is neither a parameter nor a buffer")
     for training, when in ((True, "in training"), (False, "in evaluation")):
         if drawn := plain.draws[training]:
             names = " and ".join(sorted(drawn))
             raise Differs(f"{when} it draws from the generator of {names}")
     if plain.in_evaluation:
         raise Differs("in evaluation it draws random numbers")
-    return max(BOUNDS[dtype] for dtype in seen.from_double & BOUNDS.keys())
-
-
-def _check_attributes(before: Sequence[Mapping[str, Any]], models: Sequence[nn.Module]) -> None:
-    for was, model in zip(before, models, strict=True):
-        if name := changed_attribute(was, forward_attributes(model)):
-            raise Differs(f"its forward changes {name}, which is neither a parameter nor a buffer")
 
 
 def _compare_step(
@@ -151,14 +156,15 @@ def _compare_evaluation(
 ) -> None:
     for k in range(plain.n_members):
         fused.load(k, plain.member(k))
-    rows = torch.arange(min(config.batch_size, len(val)), device=val.targets.device)
+    batches = torch.split(torch.arange(len(val), device=val.targets.device), config.eval_batch_size)
     keys = torch.stack([evaluation_keys(seed, 0, 1) for seed in SEEDS], 1)
-    losses = []
-    for engine in (plain, fused):
-        engine.begin(keys.to(rows.device), training=False)
-        sums = engine.outcomes(*val[rows], 0).sum(-1)
-        losses.append(sums[0] / sums[1])
-    compare_losses("the loss in evaluation", losses[1], losses[0], bound)
+    for rows in {len(rows): rows for rows in batches}.values():
+        losses = []
+        for engine in (plain, fused):
+            engine.begin(keys.to(rows.device), training=False)
+            sums = engine.outcomes(*val[rows], 0).sum(-1)
+            losses.append(sums[0] / sums[1])
+        compare_losses("the loss in evaluation", losses[1], losses[0], bound)
 
 
 def _steps(

@@ -126,7 +126,11 @@ def train_population(
             way = way.plainly(differs.why, differs.draws)
             again = f"member by member: {way.why}"
         except WorkerFailed as failed:
-            way, again = replace(way, in_one_process=True), f"in one process: {failed}"
+            if way.fused and isinstance(failed, WorkerDied):  # this process would die of it too
+                way = way.plainly(f"as one program it fails: {failed}")
+                again = f"member by member: {way.why}"
+            else:
+                way, again = replace(way, in_one_process=True), f"in one process: {failed}"
         except Exception as error:
             stop_if_asked()
             elsewhere = isinstance(error, OSError | Unreachable | torch.AcceleratorError)

@@ -39,6 +39,15 @@ class Net(nn.Module):
         return self.fc2(self.hidden(x))
 
 
+class OtherAsOneProgram(Net):
+    """Is another network if it is evaluated as one program on so many samples."""
+
+    def hidden(self, x):
+        h = super().hidden(x)
+        wrapped = torch._C._functorch.is_functorch_wrapped_tensor(self.fc1.weight)
+        return 1.02 * h if wrapped and not self.training and len(x) in SWITCHED else h
+
+
 # ---- weights
 
 

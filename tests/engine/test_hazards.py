@@ -3,6 +3,7 @@
 import functools
 import json
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -108,6 +109,18 @@ TWINS = [  # a model, one that does the same, and why it is plain; or it is fuse
     (h.BatchNorm, h.BatchNormByHand, ""),
     (h.BatchNormOfBatch, h.BatchNormOfBatchByHand, ""),
 ]
+
+
+def test_evaluation_is_proven_on_batches_of_all_sizes(data, switch):
+    n = len(data.val)
+    config = replace(CONFIG, eval_batch_size=n - 3)
+    assert CONFIG.batch_size not in (n - 3, 3)
+    assert proven(h.OtherAsOneProgram, config, data).fused
+    for size in (n - 3, 3):
+        h.SWITCHED.clear()
+        switch(size)
+        way = proven(h.OtherAsOneProgram, config, data)
+        assert way.why.startswith("the loss in evaluation would differ")
 
 
 def test_model_that_seeds_as_the_process_was_seeded_is_seen(data):
