@@ -120,7 +120,7 @@ def found(folder: Path) -> list[Any]:
     """Return all that must be the same however often a study was stopped."""
     answer = json.loads((folder / "runs" / "mine" / "answer.json").read_text())
     kept = [answer[key] for key in ("best", "use", "verdict", "confirmation")]
-    rows = [(t.number, t.params, t.value, t.intermediate_values) for t in trials(folder)]
+    rows = [[t.number, t.params, t.value, t.intermediate_values] for t in trials(folder)]
     runs = sorted((folder / "runs" / "mine").rglob("rate *"))
     return [rows, kept, {path.name: epochs(path) for path in runs}]
 
@@ -152,22 +152,16 @@ def compare(folder: Path, code: int | None, whole: list[Any], tally: Tally) -> N
     if code != 0:
         tally.differs(folder, code)
     elif (here := found(folder)) != whole:
-        tally.differs(
-            folder, code, f", and not the end of one never stopped, {first_difference(here, whole)}"
-        )
+        tally.differs(folder, code, f", another end at {first_difference(here, whole)}")
 
 
 def first_difference(one: Any, other: Any) -> str:
     """Return where two ends first differ, and both values there."""
-    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
-        pairs = [(key, one[key], other[key]) for key in one]
-    elif (
-        isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other)
-    ):
-        pairs = [(i, a, b) for i, (a, b) in enumerate(zip(one, other, strict=True))]
-    else:
+    mine, theirs = (dict(enumerate(of)) if isinstance(of, list) else of for of in (one, other))
+    if not (isinstance(mine, dict) and isinstance(theirs, dict) and mine.keys() == theirs.keys()):
         return f"{one} instead of {other}"
-    return next(f"{key} > {first_difference(a, b)}" for key, a, b in pairs if a != b)
+    key = next(key for key in mine if mine[key] != theirs[key])
+    return f"{key} > {first_difference(mine[key], theirs[key])}"
 
 
 def never_stopped() -> tuple[list[Any], float]:

@@ -233,6 +233,15 @@ class Counts(Net):
         return super().hidden(x)
 
 
+class NotesRest(Net):
+    """Keeps something from the last batch of an epoch, which is smaller."""
+
+    def hidden(self, x):
+        if self.training and len(x) < 4:
+            self.rest = len(x)
+        return super().hidden(x)
+
+
 class Lists(Net):
     def make(self, config):
         super().make(config)

@@ -80,6 +80,7 @@ TWINS = [  # a model, one that does the same, and why it is plain; or it is fuse
     (h.ProjectedByBuffer, h.Projected, ""),
     (h.ProjectedAlike, h.ProjectedAlikeByBuffer, ""),
     (h.Counts, h.Net, f"its forward changes seen, {ANEW}"),
+    (h.NotesRest, h.Net, f"its forward changes rest, {ANEW}"),
     (h.Lists, h.Net, f"its forward changes means, {ANEW}"),
     (h.RateSet, h.Net, f"its forward changes drop.p, {ANEW}"),
     (h.RateRamped, h.RateRampedByBuffer, f"its forward changes steps, {ANEW}"),
